@@ -1,0 +1,61 @@
+"""What readers may ask: where numbers, batches and targets stand. Each endpoint is one read model of ``fallow.operations.status``."""
+
+from typing import Any
+
+from fallow.api.guard import Caller, Here
+from fallow.api.messages import AfterCycle, AfterReference, BatchId, CycleNo, Limit, Number, NumberId, PlatformId
+from fallow.domain.cycle import CycleRef
+from fallow.domain.errors import NotKnown
+from fallow.domain.lifecycle import State
+from fallow.operations import status
+
+
+def show_cycle(here: Here, person: Caller, number_id: NumberId, cycle_no: CycleNo) -> dict[str, Any]:
+    """Show one cycle: facts, obligations, holds, what waits for whom, and its timeline."""
+    return status.show(here, person, CycleRef(number_id, cycle_no).cycle_id)
+
+
+def list_cycles(
+    here: Here,
+    person: Caller,
+    state: State | None = None,
+    held: bool | None = None,  # noqa: FBT001 - a query parameter
+    attention: bool | None = None,  # noqa: FBT001 - a query parameter
+    after: AfterCycle = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """List cycles, page by page: pass `next` as `after`."""
+    page = status.list_cycles(here, person, state=state, held=held, attention=attention, after=after, limit=limit)
+    return {"cycles": page, "next": page[-1]["cycle_id"] if len(page) == limit else None}
+
+
+def count_cycles(here: Here, person: Caller) -> dict[str, int]:
+    """Count cycles by state, and those HELD or waiting for a person (ATTENTION)."""
+    return status.counts(here, person)
+
+
+def find_number(here: Here, person: Caller, wanted: Number) -> dict[str, list[str]]:
+    """Find a number's cycles, latest first."""
+    return {"cycles": status.find_number(here, person, wanted.read())}
+
+
+def show_batch(here: Here, person: Caller, batch_id: BatchId) -> dict[str, Any]:
+    """Show what became of a file, each rejected line with its reason."""
+    return status.batch(here, person, batch_id)
+
+
+def list_targets(here: Here, person: Caller) -> dict[str, Any]:
+    """List record systems and platforms: what is open there, and their last trouble."""
+    return {"targets": status.targets(here, person)}
+
+
+def list_own_requests(
+    here: Here, person: Caller, platform_id: PlatformId, after: AfterReference = None, limit: Limit = 500
+) -> dict[str, Any]:
+    """List the caller's own open requests, references only, page by page: pass `next` as `after`."""
+    if platform_id != person.platform_id:
+        # The same answer for a platform that exists and one that does not.
+        what = "No such platform is yours."
+        raise NotKnown(what, remedy="ask with the platform id that the key was made for.")
+    page = status.own_requests(here, person, after=after, limit=limit)
+    return {"requests": page, "next": page[-1]["reference"] if len(page) == limit else None}

@@ -1,0 +1,60 @@
+"""Every route of the API with who may use it: the whole surface in one table. Default deny: a route without a policy is refused.
+
+No phone number is part of any path or query string; look-ups are bodies.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fallow.api import answers, health, ordering, reading
+from fallow.api.bounds import SMALL, UPLOAD, Bounds
+from fallow.api.guard import Open, Policy
+from fallow.domain.people import Action
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route.
+
+    Attributes:
+        method: GET or POST.
+        path: as FastAPI writes it.
+        endpoint: answers it.
+        policy: who may use it; None is refused when the app is created.
+        bounds: how long a body may be and take.
+    """
+
+    method: str
+    path: str
+    endpoint: Callable[..., Any]
+    policy: Policy | None = None
+    bounds: Bounds = SMALL
+
+
+_CYCLE = "/v1/cycles/{number_id}/{cycle_no}"
+
+ROUTES = (
+    Route("POST", "/v1/platforms/{platform_id}/answers", answers.take_answers, Open.SIGNED),
+    Route("GET", "/v1/platforms/{platform_id}/requests", reading.list_own_requests, Action.READ_OWN_REQUESTS),
+    Route("POST", "/v1/batches", ordering.enrol, Action.ENROL, UPLOAD),
+    Route("GET", "/v1/batches/{batch_id}", reading.show_batch, Action.READ),
+    Route("GET", "/v1/cycles", reading.list_cycles, Action.READ),
+    Route("GET", "/v1/counts", reading.count_cycles, Action.READ),
+    Route("GET", _CYCLE, reading.show_cycle, Action.READ),
+    Route("POST", "/v1/numbers/lookup", reading.find_number, Action.READ),
+    Route("POST", f"{_CYCLE}/hold", ordering.hold, Action.COMMAND),
+    Route("POST", f"{_CYCLE}/lift", ordering.lift, Action.COMMAND),
+    Route("POST", f"{_CYCLE}/extend", ordering.extend, Action.COMMAND),
+    Route("POST", f"{_CYCLE}/withdraw", ordering.withdraw, Action.COMMAND),
+    Route("POST", f"{_CYCLE}/return", ordering.hand_back, Action.COMMAND),
+    Route("POST", f"{_CYCLE}/retry", ordering.retry, Action.COMMAND),
+    Route("POST", f"{_CYCLE}/proposals", ordering.propose, Action.PROPOSE),
+    Route("POST", "/v1/proposals/{proposal_id}/approve", ordering.approve, Action.APPROVE),
+    Route("POST", "/v1/tags", ordering.show_tag, Action.READ_TAG),
+    Route("POST", "/v1/sales", ordering.record_sale, Action.SELL),
+    Route("GET", "/v1/targets", reading.list_targets, Action.READ),
+    Route("GET", "/openapi.json", health.describe, Action.READ),
+    Route("GET", "/healthz", health.tell_alive, Open.PUBLIC),
+    Route("GET", "/readyz", health.tell_ready, Open.PUBLIC),
+)

@@ -1,0 +1,125 @@
+"""The composition root: settings in, an installation out. The only place that knows every implementation."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from fallow.domain.errors import MapRefused, NotKnown
+from fallow.domain.ports import Clock, SignedDelivery
+from fallow.intake.policy_file import load_policy
+from fallow.operations.installation import Installation, Pace
+from fallow.operations.register import GuardedRegister
+from fallow.platforms import signing
+from fallow.platforms.http_platform import HttpPlatform
+from fallow.platforms.platform_map import PlatformEntry, load_platform_map
+from fallow.platforms.transport import Transport
+from fallow.records.records_map import RecordsMap, load_records_map
+from fallow.settings import Settings
+from fallow.store import keys, schema
+from fallow.store.engine import Database
+from fallow.store.signer import TagSigner, seed
+from fallow.store.vault import Vault
+
+
+@dataclass
+class Wired:
+    """An installation with what must be closed at the end."""
+
+    installation: Installation
+    transport: Transport
+    records: RecordsMap
+    entries: dict[str, PlatformEntry]
+
+    def __enter__(self) -> Self:
+        """Use it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the database and every record system."""
+        self.installation.db.close()
+        self.records.close()
+
+
+def open_database(settings: Settings, clock: Clock | None = None) -> Database:
+    """Return the database, refused unless its schema is this code's.
+
+    Raises:
+        SettingRefused: it can't be reached or has another version.
+    """
+    db = Database(settings.url(), clock)
+    schema.check(db.engine)
+    return db
+
+
+def wire(settings: Settings, clock: Clock | None = None) -> Wired:
+    """Put an installation together.
+
+    Raises:
+        SettingRefused, PolicyRefused, MapRefused: naming the file, the key and the remedy.
+    """
+    db = open_database(settings, clock)
+    ring = keys.Keys(settings.file("keys"))
+    records = load_records_map(settings.file("records"))
+    entries = load_platform_map(settings.file("platforms"))
+    demand_apart(records.systems, entries)
+    policy = load_policy(
+        settings.file("policy"),
+        record_systems={system_id: system.collections for system_id, system in records.systems.items()},
+        line_register=records.line_register_id,
+        platforms={platform_id: entry.category for platform_id, entry in entries.items()},
+    )
+    transport = Transport()
+    request_key = signing.SigningKey(seed(ring, "request"))
+    tags = TagSigner(ring)
+    installation = Installation(
+        db=db,
+        keys=ring,
+        vault=Vault(ring),
+        policy=policy,
+        record_systems=records.systems,
+        line_register=GuardedRegister(records.line_register),
+        platforms={
+            platform_id: HttpPlatform(entry, transport, request_key, clock or _HostClock()) for platform_id, entry in entries.items()
+        },
+        paces={platform_id: _pace(entry) for platform_id, entry in entries.items()},
+        verify=_verifier(entries),
+        sign_tag=tags.sign,
+        tag_signed=tags.signed,
+    )
+    return Wired(installation, transport, records, entries)
+
+
+def demand_apart(record_systems: Collection[str], platforms: Collection[str]) -> None:
+    """Refuse maps that use one id for a record system and a platform: what is owed and sent is kept under that id.
+
+    Raises:
+        MapRefused: naming the ids.
+    """
+    shared = sorted(set(record_systems) & set(platforms))
+    if shared:
+        what = f"The maps name {', '.join(shared)} both as a record system and as a platform."
+        raise MapRefused(what, remedy="give each an id of its own in records.toml and platforms.toml.")
+
+
+def _pace(entry: PlatformEntry) -> Pace:
+    return Pace(entry.batch, entry.rate_per_second, entry.remind_after, entry.reminders)
+
+
+def _verifier(entries: dict[str, PlatformEntry]) -> Callable[[str, SignedDelivery], None]:
+    def verify(platform_id: str, delivery: SignedDelivery) -> None:
+        entry = entries.get(platform_id)
+        if entry is None:
+            what = f"No platform {platform_id} is in the platforms map."
+            raise NotKnown(what, remedy="keep a platform in the map, with its keys, as long as its evidence is needed.")
+        signing.verify(entry.public_keys, delivery)
+
+    return verify
+
+
+class _HostClock:
+    """Dates our signatures; nothing is decided by it."""
+
+    def now(self) -> datetime:
+        """Return the host's time."""
+        return datetime.now(UTC)

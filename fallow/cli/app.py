@@ -1,0 +1,60 @@
+"""The tree of commands. What each does is in the module that it comes from."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from fallow.cli import access, enrolling, installing, listing, ordering, running, selling
+
+_EXITS = (
+    "Exit codes: 0 done · 1 refused by the engine · 2 wrong usage · 3 done in part (some lines rejected) · 4 a setting, key, file or "
+    "part of the installation is wrong · 5 not known · 75 a system did not answer, try again · 70 a fault of fallow."
+)
+
+app = typer.Typer(
+    name="fallow",
+    help="Let cancelled phone numbers lie fallow, clear them, and give them back to the pool only with evidence.",
+    epilog=_EXITS,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+numbers = typer.Typer(no_args_is_help=True, help="See where numbers stand, hand them to inventory, sell them.", epilog=_EXITS)
+keys = typer.Typer(no_args_is_help=True, help="Admit people and platforms by API key; show the engine's own public key.", epilog=_EXITS)
+
+
+@app.callback()
+def options(*, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False) -> None:
+    """Let cancelled phone numbers lie fallow, clear them, and give them back to the pool only with evidence.
+
+    A phone number is never an argument: it is read from standard input or asked for. Settings come from the environment
+    (FALLOW_…) and from settings.env in the state folder. Every command takes --json.
+    """
+    del debug  # looked for in the arguments by fallow.cli.ending, which must know it even when parsing fails
+
+
+_COMMANDS: tuple[Callable[..., object], ...] = (
+    *(installing.setup, running.up, running.demo, running.worker, running.api, installing.doctor, enrolling.enrol),
+    *(ordering.hold, ordering.lift, ordering.extend, ordering.withdraw, ordering.retry),
+    *(ordering.propose, ordering.reclaim, ordering.retire, ordering.attest, ordering.recall, ordering.approve),
+    *(listing.proposals, listing.targets),
+)
+for _command in _COMMANDS:
+    app.command(epilog=_EXITS)(_command)
+app.command("return", epilog=_EXITS)(ordering.hand_back)
+
+numbers.command("list", epilog=_EXITS)(listing.list_numbers)
+numbers.command(epilog=_EXITS)(listing.count)
+numbers.command(epilog=_EXITS)(listing.show)
+numbers.command(epilog=_EXITS)(listing.find)
+numbers.command(epilog=_EXITS)(selling.export)
+numbers.command(epilog=_EXITS)(selling.tag)
+numbers.command(epilog=_EXITS)(selling.sell)
+app.add_typer(numbers, name="numbers")
+
+keys.command(epilog=_EXITS)(access.admit)
+keys.command("list", epilog=_EXITS)(access.list_keys)
+keys.command(epilog=_EXITS)(access.revoke)
+keys.command(epilog=_EXITS)(access.engine)
+app.add_typer(keys, name="keys")

@@ -1,0 +1,216 @@
+"""``fallow doctor``'s checks: each looks at one part, changes nothing, and says what to do where something is wrong."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from fallow.bootstrap import demand_apart, open_database
+from fallow.cli import logs
+from fallow.cli.ending import fault_of
+from fallow.domain.errors import FallowError
+from fallow.domain.policy import Policy
+from fallow.intake.policy_file import load_policy
+from fallow.operations.diagnosis import Diagnosis, diagnose
+from fallow.platforms.platform_map import PlatformEntry, load_platform_map
+from fallow.records.records_map import RecordsMap, load_records_map
+from fallow.settings import Settings, load
+from fallow.store.keys import Keys
+from workers.build import version
+from workers.connection import connect
+from workers.namespace import current
+from workflows.recycling import ATTENTION, HELD
+
+_OURS = ("workflows", "activities", "workers", "fallow")
+_CONNECT_WITHIN = 15.0
+
+
+class Colour(StrEnum):
+    """What a finding means: fine, know this, or mend this."""
+
+    GREEN = "green"
+    YELLOW = "yellow"
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        colour: how it stands.
+        subject: what was looked at.
+        what: what was found.
+        remedy: what to do; empty where nothing is to be done.
+    """
+
+    colour: Colour
+    subject: str
+    what: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as plain JSON."""
+        return {"colour": str(self.colour), "subject": self.subject, "what": self.what, "remedy": self.remedy}
+
+
+def examine() -> list[Finding]:
+    """Run every check that can be run; one that fails does not stop the next."""
+    try:
+        settings = load()
+    except FallowError as error:
+        return [_red("settings", error)]
+    logs.configure("debug" if settings.log_level == "debug" else "error")
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # what it would warn of is what is being found out
+    findings = [Finding(Colour.GREEN, "settings", f"state folder {settings.folder}"), *_names()]
+    for subject, check in _checks(settings):
+        try:
+            findings.extend(check())
+        except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, not the end of the examination
+            findings.append(_red(subject, error))
+    return [*findings, Finding(Colour.YELLOW, "anchor", "not anchored: nothing outside the operator's control keeps checkpoints yet.")]
+
+
+def _checks(settings: Settings) -> list[tuple[str, Callable[[], Iterable[Finding]]]]:
+    return [
+        ("keys", lambda: _keys(settings)),
+        ("database", lambda: _database(settings)),
+        ("policy and maps", lambda: _maps(settings)),
+        ("temporal", lambda: asyncio.run(_temporal(settings))),
+    ]
+
+
+def _red(subject: str, error: Exception) -> Finding:
+    fault = fault_of(error)
+    return Finding(Colour.RED, subject, fault.what, fault.remedy)
+
+
+def _names() -> Iterator[Finding]:
+    """Tell whether another distribution claims one of our import names."""
+    claims = metadata.packages_distributions()
+    for name in _OURS:
+        others = sorted({each for each in claims.get(name, []) if each != "fallow"})
+        if others:
+            what = f"the installed {', '.join(others)} also provides `{name}`; one hides the other."
+            yield Finding(Colour.RED, "packages", what, "install fallow into an environment of its own, from requirements.lock.")
+            return
+    yield Finding(Colour.GREEN, "packages", "nothing else claims our import names")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    Keys(settings.file("keys"))
+    yield Finding(Colour.GREEN, "keys", f"complete in {settings.file('keys')}, readable by their owner only")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    db = open_database(settings)
+    try:
+        found = diagnose(db)
+        kind = "SQLite" if db.sqlite else "PostgreSQL"
+    finally:
+        db.close()
+    yield Finding(Colour.GREEN, "database", f"{kind}, schema is this code's")
+    yield from _contents(found)
+
+
+def _contents(found: Diagnosis) -> Iterator[Finding]:
+    if found.demo:
+        yield Finding(Colour.YELLOW, "database", "a demo database: demo cycles can be sold in it.", "use another for real numbers.")
+    if not found.administrators:
+        yield Finding(Colour.YELLOW, "people", "no administrator is admitted.", "fallow keys admit --name NAME --role administrator")
+    if found.attention:
+        what = f"{found.attention} cycles wait for a person."
+        yield Finding(Colour.YELLOW, "cycles", what, "fallow numbers list --attention")
+    if found.unheeded:
+        what = f"{found.unheeded} cycles were told to go on again and again and did not: their workflows' tasks may be failing."
+        yield Finding(Colour.YELLOW, "cycles", what, "look into the workers' logs, and at the failing tasks in Temporal.")
+    for target_id, until, trouble in found.paused:
+        what = f"{target_id} is sent nothing until {until:%Y-%m-%d %H:%M:%S}Z: {logs.clean(trouble)}"
+        yield Finding(Colour.YELLOW, "targets", what, "see `fallow targets`; it is tried again by itself.")
+
+
+def _maps(settings: Settings) -> Iterator[Finding]:
+    records = load_records_map(settings.file("records"))
+    try:
+        platforms = load_platform_map(settings.file("platforms"))
+        yield from _owing(settings, {*records.systems, *platforms})
+        yield from _policy(_load(settings, records, platforms))
+        demand_apart(records.systems, platforms)
+        yield Finding(Colour.GREEN, "platforms map", f"{len(platforms)} platforms")
+        yield from _tables(records)
+    finally:
+        records.close()
+
+
+def _owing(settings: Settings, mapped: set[str]) -> Iterator[Finding]:
+    """Name targets that cycles still wait for and that nobody can ask: nothing else would say so."""
+    try:
+        db = open_database(settings)
+    except FallowError:
+        return  # found by the database's own check
+    try:
+        lost = [each for each in diagnose(db).owing if each not in mapped]
+    finally:
+        db.close()
+    for target_id in lost:
+        what = f"{target_id} still has obligations open and is in neither map: the numbers that wait for it are stuck."
+        remedy = f"put {target_id} back into records.toml or platforms.toml, with its keys, and restart the workers."
+        yield Finding(Colour.RED, "targets", what, remedy)
+
+
+def _load(settings: Settings, records: RecordsMap, platforms: dict[str, PlatformEntry]) -> Policy:
+    return load_policy(
+        settings.file("policy"),
+        record_systems=records.collections,
+        line_register=records.line_register_id,
+        platforms={platform_id: entry.category for platform_id, entry in platforms.items()},
+    )
+
+
+def _policy(policy: Policy) -> Iterator[Finding]:
+    yield Finding(Colour.GREEN, "policy", f"{policy.policy_id} version {policy.version}, {len(policy.rules)} rules")
+    if any(rule.demo for rule in policy.rules):
+        yield Finding(Colour.YELLOW, "policy", "has a demo rule: its cycles carry DEMO for ever.", "use another policy for real numbers.")
+    if policy.not_asked:
+        yield Finding(Colour.YELLOW, "policy", f"asks no platform of the categories {', '.join(policy.not_asked)}; each tag says so.")
+
+
+def _tables(records: RecordsMap) -> Iterator[Finding]:
+    for subject, check in (
+        *((each, system.check) for each, system in records.systems.items()),
+        ("line register", records.line_register.check),
+    ):
+        try:
+            check()
+        except FallowError as error:
+            yield _red(f"records: {subject}", error)
+        else:
+            yield Finding(Colour.GREEN, f"records: {subject}", "reachable, its tables are as mapped")
+
+
+async def _temporal(settings: Settings) -> list[Finding]:
+    async with asyncio.timeout(_CONNECT_WITHIN):
+        client = await connect(settings)
+        where = f"namespace {settings.temporal_namespace} at {settings.temporal_address}"
+        try:
+            request = ListSearchAttributesRequest(namespace=client.namespace)
+            attributes = set((await client.operator_service.list_search_attributes(request)).custom_attributes)
+        except RPCError as error:
+            return [Finding(Colour.RED, "temporal", f"{where} can't be used ({error.status.name}).", "fallow setup")]
+        missing = sorted({HELD.name, ATTENTION.name} - attributes)
+        if missing:
+            return [Finding(Colour.RED, "temporal", f"{where} lacks the search attributes {', '.join(missing)}.", "fallow setup")]
+        return [Finding(Colour.GREEN, "temporal", where), await _deployment(client)]
+
+
+async def _deployment(client: Client) -> Finding:
+    build = version().build_id
+    if await current(client):
+        return Finding(Colour.GREEN, "deployment", f"this code ({build}) is the current version")
+    return Finding(Colour.RED, "deployment", f"this code ({build}) is not the current version: its workers get no task.", "fallow setup")

@@ -1,0 +1,58 @@
+"""Why a cycle waits for a person, and what that person should do: the ATTENTION queue's words."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a person must act."""
+
+    LINE_IN_SERVICE = "line-in-service"
+    LINE_PORTED = "line-ported"
+    LINE_UNKNOWN = "line-unknown"
+    CRIME = "crime"
+    PLATFORM_REFUSED = "platform-refused"
+    PLATFORM_REJECTED = "platform-rejected"
+    PLATFORM_SILENT = "platform-silent"
+    PLATFORM_CONTRADICTED = "platform-contradicted"
+    WIPE_INCOMPLETE = "wipe-incomplete"
+    TARGET_MISSING = "target-missing"
+    GATE_SHORT = "gate-short"
+
+
+NEXT: dict[Reason, str] = {
+    Reason.LINE_IN_SERVICE: "the line is in service: withdraw the number, or have the line cut and `retry`.",
+    Reason.LINE_PORTED: "the number was ported out: `withdraw` it.",
+    Reason.LINE_UNKNOWN: "the line register does not know the number: correct the register and `retry`, or `withdraw`.",
+    Reason.CRIME: "tied to a crime: two people `retire` it, or `lift` the hold with the authority's reference.",
+    Reason.PLATFORM_REFUSED: "the platform refused: settle it with them and `retry`, or `attest` their document.",
+    Reason.PLATFORM_REJECTED: "the platform rejects the request as wrong: compare docs/platforms.md with their log, then `retry`.",
+    Reason.PLATFORM_SILENT: "no answer after every reminder: ask their contact and `retry`, or `attest` their document.",
+    Reason.PLATFORM_CONTRADICTED: "the platform took its clearance back: settle it with them, `lift` the engine's hold if any, `retry`.",
+    Reason.TARGET_MISSING: "it is owed to a target that is in no map any more: put the target back into its map, with its keys.",
+    Reason.WIPE_INCOMPLETE: "rows in scope remained after the wipe: see the receipt, mend the records map, then `retry`.",
+    Reason.GATE_SHORT: "the gate found evidence missing: see `fallow numbers show`, mend it, then `retry`.",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Attention:
+    """One thing a person must look at: why, and at which target ("" where it is the number itself)."""
+
+    reason: Reason
+    target_id: str = ""
+
+    def __str__(self) -> str:
+        """Name the reason and the target, as stored and as shown."""
+        return f"{self.reason}:{self.target_id}" if self.target_id else str(self.reason)
+
+    @property
+    def next(self) -> str:
+        """What to do next, in one clause."""
+        return NEXT[self.reason]
+
+
+def parse(text: str) -> Attention:
+    """Read what ``str(Attention)`` wrote."""
+    reason, _, target_id = text.partition(":")
+    return Attention(Reason(reason), target_id)

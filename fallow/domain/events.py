@@ -1,0 +1,83 @@
+"""What has happened to a cycle, as facts in past tense; the bodies hold identifiers and dates, never a number or a person.
+
+Each change of a cycle writes its event in the same transaction; :mod:`fallow.domain.fold` turns a cycle's events back into its row.
+"Person" below is the opaque id of an API key's owner.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """Every kind of event and the keys of its body."""
+
+    #: disconnected_at, release_at, policy, demo, handback, enrolled_by, batch_id
+    CYCLE_ENROLLED = "CycleEnrolled"
+    #: status (LineStatus), stage ("enrolment" | "retry" | "wiping" | "gate"), asked_at
+    LINE_CHECKED = "LineChecked"
+    #: release_at
+    QUARANTINE_BEGAN = "QuarantineBegan"
+    #: release_at, by, reference
+    QUARANTINE_EXTENDED = "QuarantineExtended"
+    #: hold_id, by, reference
+    HOLD_PLACED = "HoldPlaced"
+    #: hold_id, by, reference
+    HOLD_LIFTED = "HoldLifted"
+    #: attention; for gate-short also why (what is missing)
+    ATTENTION_RAISED = "AttentionRaised"
+    #: attention
+    ATTENTION_CLEARED = "AttentionCleared"
+    #: target_kind (TargetKind), targets (sorted)
+    OBLIGATIONS_OPENED = "ObligationsOpened"
+    #: target_id, status, outcome, evidence
+    OBLIGATION_MOVED = "ObligationMoved"
+    #: stage ("QUARANTINE" | "WIPING" | "UNBINDING"), targets (sorted), attempts, digest
+    STAGE_SETTLED = "StageSettled"
+    #: tag (digest)
+    TAG_ISSUED = "TagIssued"
+    #: tag, gate (digest of what was judged)
+    NUMBER_RELEASED = "NumberReleased"
+    #: tag, acknowledgement, by
+    NUMBER_SOLD = "NumberSold"
+    #: by, second, reference
+    HOLDER_RECLAIMED = "HolderReclaimed"
+    #: by, second, reference
+    NUMBER_RETIRED = "NumberRetired"
+    #: by, reference
+    NUMBER_WITHDRAWN = "NumberWithdrawn"
+    #: by, reference
+    RETURN_ORDERED = "ReturnOrdered"
+    #: (none)
+    NUMBER_RETURNED = "NumberReturned"
+    #: by, second, reference, next_cycle
+    CYCLE_RECALLED = "CycleRecalled"
+    #: command, proposal_id, by, reference
+    COMMAND_PROPOSED = "CommandProposed"
+    #: by, reference
+    RETRY_ORDERED = "RetryOrdered"
+    #: why
+    WORKFLOW_REPLACED = "WorkflowReplaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact about one cycle.
+
+    Attributes:
+        kind: what happened.
+        at: when, UTC, by the database's clock.
+        body: the keys listed at :class:`Kind`; JSON values only.
+    """
+
+    kind: Kind
+    at: datetime
+    body: Mapping[str, Any]
+
+
+def canonical(body: Mapping[str, Any]) -> str:
+    """Return JSON in the one form that is digested: keys sorted, no spaces, ASCII."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -1,0 +1,65 @@
+"""What must be cleared before a number may go on: one obligation per cycle and target."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TargetKind(StrEnum):
+    """The two kinds of target."""
+
+    RECORDS = "records"
+    PLATFORM = "platform"
+
+
+class Category(StrEnum):
+    """What a platform is to the former holder (seed.md: "platforms and services named")."""
+
+    PAYMENT = "payment"
+    SOCIAL = "social"
+    BANK = "bank"
+    SHOP = "shop"
+    GAME = "game"
+    CALL_LABEL = "call-label"
+
+
+class Status(StrEnum):
+    """How far an obligation is. Only DISCHARGED counts for the gate."""
+
+    OPEN = "OPEN"
+    DISCHARGED = "DISCHARGED"
+    REFUSED = "REFUSED"
+
+
+class Outcome(StrEnum):
+    """What a target said or what was done there."""
+
+    WIPED = "wiped"
+    UNBOUND = "unbound"
+    NOT_BOUND = "not_bound"
+    CLEAR = "clear"
+    ATTESTED = "attested"
+    REFUSED = "refused"
+    PENDING = "pending"
+
+
+#: Outcomes by which a platform itself says that nothing of the former holder is left there.
+CLEARED_BY_PLATFORM = frozenset({Outcome.UNBOUND, Outcome.NOT_BOUND, Outcome.CLEAR})
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """One obligation as the gate and the fold see it.
+
+    Attributes:
+        target_id: which record system or platform.
+        kind: which of the two.
+        status: how far it is.
+        outcome: the answer that settled it, or None.
+        evidence: digest of the receipt, delivery or attestation that proves the outcome, or None.
+    """
+
+    target_id: str
+    kind: TargetKind
+    status: Status = Status.OPEN
+    outcome: Outcome | None = None
+    evidence: str | None = None

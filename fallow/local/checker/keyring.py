@@ -1,0 +1,77 @@
+"""The installation's keys, used as their documentation says, not as the engine's code does. Imports cryptography."""
+
+import base64
+import hashlib
+import hmac
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_NONCE_BYTES = 12
+_TAG_PREFIX = b"fallow.tag.v1\n"
+_SCHEME = "v1a"
+
+
+class Keyring:
+    """The keys of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the four keys.
+
+        Raises:
+            OSError: one is missing.
+        """
+        self._keys = {name: (folder / f"{name}.key").read_bytes() for name in ("vault", "lookup", "access", "signing")}
+
+    def lookup(self, number: str) -> str:
+        """Return the index value of an E.164 number: HMAC-SHA-256 in hex."""
+        return self._mac("lookup", number.encode())
+
+    def fingerprint(self, content: bytes) -> str:
+        """Return the fingerprint under which a file was enrolled."""
+        return self._mac("access", content)
+
+    def open(self, number_id: str, sealed: bytes) -> str:
+        """Return the number that was sealed for ``number_id`` (AES-256-GCM, nonce first).
+
+        Raises:
+            cryptography.exceptions.InvalidTag: altered, or sealed for another id.
+        """
+        cipher = AESGCM(self._keys["vault"])
+        return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], number_id.encode()).decode()
+
+    def tag_key(self) -> str:
+        """Return the public key of tags, base64: Ed25519 of HKDF-SHA-256 of the signing key, for the purpose "tag"."""
+        seed = HKDF(hashes.SHA256(), 32, salt=None, info=b"fallow.tag.v1").derive(self._keys["signing"])
+        return base64.b64encode(Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()).decode()
+
+    def _mac(self, name: str, content: bytes) -> str:
+        return hmac.new(self._keys[name], content, hashlib.sha256).hexdigest()
+
+
+def is_tag_signed(public_key: str, digest: str, signature: str) -> bool:
+    """Tell whether a tag's digest was signed by the owner of ``public_key``."""
+    return _is_signed(base64.b64decode(public_key), base64.b64decode(signature), _TAG_PREFIX + digest.encode())
+
+
+def is_delivery_signed(public_keys: list[str], delivery_id: str, signed_at: int, header: str, body: bytes) -> bool:
+    """Tell whether one of a platform's keys (``whpk_…``) signed a message: Standard Webhooks 1.0.0, scheme ``v1a``."""
+    content = f"{delivery_id}.{signed_at}.".encode() + body
+    signatures = [text for scheme, _, text in (token.partition(",") for token in header.split(" ")) if scheme == _SCHEME]
+    return any(
+        _is_signed(base64.b64decode(key.removeprefix("whpk_")), base64.b64decode(signature), content)
+        for key in public_keys
+        for signature in signatures
+    )
+
+
+def _is_signed(public_key: bytes, signature: bytes, content: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True

@@ -1,0 +1,66 @@
+"""The demo's words: events, tags and ends as sentences for people."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+
+_MOVED = {
+    "wiped": "wiped, then read back on another connection: nothing of the former holder is in use",
+    "unbound": "unbound",
+    "not_bound": "was never bound there",
+    "clear": "label cleared",
+    "refused": "REFUSED",
+}
+_TO_CLEAR = {"records": "records to wipe at", "platform": "platforms to unbind from"}
+_STAGES = {
+    "QUARANTINE": "quarantine is over",
+    "WIPING": "record wiping is complete: every record system of the policy has a clean receipt",
+    "UNBINDING": "unbinding is complete: every platform of the policy has answered for itself, signed",
+}
+
+
+_SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "CycleEnrolled": lambda body: f"enrolled; out of service since {body['disconnected_at'][:10]}",
+    "LineChecked": lambda body: f"the carrier's line register says ({body['stage']}): {body['status']}",
+    "QuarantineBegan": lambda body: f"lies fallow until {body['release_at'][11:19]} UTC (a demo rule: seconds instead of half a year)",
+    "ObligationsOpened": lambda body: f"{_TO_CLEAR[body['target_kind']]}: {', '.join(body['targets'])}",
+    "ObligationMoved": lambda body: f"  {body['target_id']}: {_MOVED.get(body['outcome'], body['status'])}",
+    "StageSettled": lambda body: _STAGES[body["stage"]],
+    "TagIssued": lambda _: "disclosure tag issued and signed",
+    "NumberReleased": lambda _: "RESELLABLE: the gate found evidence for every stage",
+    "AttentionRaised": lambda body: f"ATTENTION: {body['attention']}",
+    "HoldPlaced": lambda body: f"HELD: {body['reference']}",
+}
+
+
+def sentence(event: Mapping[str, Any]) -> str | None:
+    """Return what an event of the timeline means, or None for one that a listener can do without."""
+    say = _SENTENCES.get(event["kind"])
+    return None if say is None else say(event["body"])
+
+
+def rejected(rejection: Mapping[str, Any]) -> str:
+    """Return a rejected line in one line: where, which kind, why; the remedy is in the report."""
+    why = re.sub(r"^Line \d+[.,] *", "", rejection["why"].partition(" Remedy:")[0])
+    return f"line {rejection['line']:>4}  {rejection['code']}: {why}"
+
+
+def disclosure(tag: Mapping[str, Any]) -> Iterable[str]:
+    """Return what the buyer is told, in lines."""
+    yield f"this number had at least {tag['former_holders_at_least']} former holder(s); the last one left in {tag['last_disconnect_month']}"
+    days = f"{tag['quarantine_declared_days']} days declared, {tag['quarantine_observed_days']} observed"
+    yield f"it was out of use: {days}" + (" (DEMO quarantine: seconds)" if tag["demo"] else "")
+    yield f"asked and clear: {', '.join(tag['categories_clear'])}; on paper only: {', '.join(tag['attested']) or 'none'}"
+    yield f"not asked: {', '.join(tag['not_asked']) or 'no category; platforms outside the policy were not asked'}"
+
+
+def standing(counts: Mapping[str, int], seconds: float, note: str) -> Table:
+    """Return the live table of stages."""
+    table = Table(title=f"{seconds:5.1f} s  {note}", title_justify="left", expand=False)
+    for name, count in counts.items():
+        if count or name in ("QUARANTINED", "WIPING", "UNBINDING", "TAGGING", "RESELLABLE"):
+            table.add_column(name, justify="right")
+    table.add_row(*(str(counts[column.header]) for column in table.columns if isinstance(column.header, str)))
+    return table

@@ -1,0 +1,1 @@
+"""Use cases: each public function is one decision, made in one database transaction. Knows no Temporal and no HTTP."""

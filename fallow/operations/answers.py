@@ -1,0 +1,77 @@
+"""Platforms' answers: verified before they get here, kept verbatim, applied once, acknowledged alike every time."""
+
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+
+from fallow.domain.answers import move
+from fallow.domain.attention import Attention, Reason
+from fallow.domain.errors import AnswerMalformed
+from fallow.domain.events import Kind, canonical
+from fallow.domain.lifecycle import State
+from fallow.domain.obligations import Outcome, Status
+from fallow.domain.ports import SignedDelivery
+from fallow.store import cycles, inbox, obligations
+from fallow.store.engine import Database, Tx
+from fallow.store.tables import CycleRow, HoldRow, ObligationRow
+from fallow.store.vault import opaque
+
+
+def accept_answer(db: Database, platform_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]) -> str:
+    """Keep and apply a verified callback; return the acknowledgement (JSON), the same for every repeat.
+
+    Args:
+        db: the database.
+        platform_id: whose signature was verified.
+        delivery: the message, verbatim.
+        said: (reference, outcome) pairs parsed from its body.
+
+    Raises:
+        AnswerMalformed: the delivery id was used before for another message.
+    """
+    return db.once_more(lambda tx: apply_delivery(tx, platform_id, delivery, said))
+
+
+def apply_delivery(tx: Tx, platform_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]) -> str:
+    """Do the work of :func:`accept_answer` in a transaction that is already open."""
+    before = inbox.find(tx, platform_id, delivery.delivery_id)
+    if before is not None:
+        if before.body != delivery.body:  # a repeat is signed anew: same id and body, another timestamp
+            what = "The delivery id was used before for another message."
+            raise AnswerMalformed(what, remedy="give every message an id of its own; repeat a message with the same body.")
+        return before.ack
+    owed = _owed(tx, platform_id, [reference for reference, _ in said])
+    rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in owed.values()])}
+    evidence = inbox.digest(platform_id, delivery)
+    for reference, outcome in said:
+        if reference in owed:
+            tx.session.refresh(owed[reference])  # read before the cycle was locked: another answer may have come first
+            _apply(tx, rows[owed[reference].cycle_id], owed[reference], outcome, evidence)
+    obligations.wake_completed(tx, list(rows.values()))
+    results = {reference: "accepted" if reference in owed else "unknown" for reference, _ in said}
+    return inbox.keep(tx, platform_id, delivery, canonical({"answers": results})).ack
+
+
+def _owed(tx: Tx, platform_id: str, references: list[str]) -> dict[str, ObligationRow]:
+    # The platform is part of the look-up: another platform's reference is as unknown as an invented one.
+    query = select(ObligationRow).where(ObligationRow.target_id == platform_id, col(ObligationRow.reference).in_(references))
+    return {row.reference: row for row in tx.session.exec(query)}
+
+
+def _apply(tx: Tx, cycle: CycleRow, row: ObligationRow, outcome: Outcome, evidence: str) -> None:
+    contradicted = Attention(Reason.PLATFORM_CONTRADICTED, row.target_id) in cycles.facts(cycle).attention
+    change = move(Status(row.status), outcome, contradicted=contradicted)
+    if change.status is None:
+        return
+    obligations.shift(tx, cycle, row, change.status, outcome, evidence, change.raises)
+    if change.raises is Reason.PLATFORM_CONTRADICTED and cycle.state == State.RESELLABLE:
+        place_hold(tx, cycle, "engine", f"contradicted by {row.target_id}")  # a hold blocks the sale
+
+
+def place_hold(tx: Tx, cycle: CycleRow, by: str, reference: str) -> str:
+    """Open a hold on a locked cycle and return its id."""
+    hold = HoldRow(hold_id=opaque("h_"), cycle_id=cycle.cycle_id, reference=reference, placed_by=by)
+    hold.placed_at = tx.now
+    tx.session.add(hold)
+    cycles.record(tx, cycle, Kind.HOLD_PLACED, hold_id=hold.hold_id, by=by, reference=reference)
+    return hold.hold_id

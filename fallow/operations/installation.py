@@ -1,0 +1,59 @@
+"""What every use case works with, put together once by ``fallow.bootstrap``."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fallow.domain.policy import Policy
+from fallow.domain.ports import LineRegister, Platform, RecordSystem, SignedDelivery
+from fallow.store.engine import Database
+from fallow.store.keys import Keys
+from fallow.store.vault import Vault
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a platform wants to be asked.
+
+    Attributes:
+        batch: most items in one request.
+        rate_per_second: items per second.
+        remind_after: seconds without an answer after which it is asked again.
+        reminders: how often, before a person is asked.
+    """
+
+    batch: int
+    rate_per_second: float
+    remind_after: float
+    reminders: int
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One installation: its database, keys, policy and the world around it.
+
+    Attributes:
+        db: the database that decides.
+        keys: the secrets.
+        vault: numbers by opaque id.
+        policy: what new cycles freeze.
+        record_systems: what can be wiped, by id.
+        line_register: the carrier's word on lines.
+        platforms: who can be asked, by id.
+        paces: how each wants to be asked.
+        verify: checks a delivery's signature against the platform's registered keys, without a time window; raises
+            SignatureRefused. Takes (platform_id, delivery).
+        sign_tag: signs a tag's digest; returns (signature, public key).
+        tag_signed: tells whether (digest, signature) is ours.
+    """
+
+    db: Database
+    keys: Keys
+    vault: Vault
+    policy: Policy
+    record_systems: Mapping[str, RecordSystem]
+    line_register: LineRegister
+    platforms: Mapping[str, Platform]
+    paces: Mapping[str, Pace]
+    verify: Callable[[str, SignedDelivery], None]
+    sign_tag: Callable[[str], tuple[str, str]]
+    tag_signed: Callable[[str, str], bool]

@@ -1,0 +1,72 @@
+"""Evidence as the gate wants it: read again, digested again, verified again."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from fallow.domain.errors import FallowError
+from fallow.domain.gate import Proof
+from fallow.domain.obligations import Outcome, TargetKind
+from fallow.operations.installation import Installation
+from fallow.platforms.protocol import parse_answers
+from fallow.store import inbox
+from fallow.store.engine import Tx
+from fallow.store.tables import EvidenceRow, ObligationRow
+
+
+def proofs(tx: Tx, installation: Installation, owed: Sequence[ObligationRow]) -> tuple[Proof, ...]:
+    """Return a proof for each obligation that cites evidence; an altered or foreign one comes back as not genuine."""
+    found = (_proof(tx, installation, row) for row in owed if row.evidence is not None)
+    return tuple(proof for proof in found if proof is not None)
+
+
+def _proof(tx: Tx, installation: Installation, row: ObligationRow) -> Proof | None:
+    if row.kind == TargetKind.RECORDS:
+        return _receipt(tx, row)
+    if row.outcome == Outcome.ATTESTED:
+        return _attestation(tx, row)
+    return _answer(tx, installation, row)
+
+
+def _stored(tx: Tx, row: ObligationRow, kind: str) -> dict[str, object] | None:
+    """Return the evidence's content if its digest, kind, cycle and target are those the obligation cites."""
+    evidence = tx.session.get(EvidenceRow, row.evidence)
+    if evidence is None or hashlib.sha256(evidence.body.encode()).hexdigest() != row.evidence:
+        return None
+    body: dict[str, object] = json.loads(evidence.body)
+    mine = (evidence.kind, body.get("cycle_id"), body.get("target_id")) == (kind, row.cycle_id, row.target_id)
+    return body if mine else None
+
+
+def _receipt(tx: Tx, row: ObligationRow) -> Proof | None:
+    body = _stored(tx, row, "receipt")
+    if body is None:
+        return None
+    collections = body["collections"]
+    if not isinstance(collections, list):
+        return None
+    names = frozenset(str(each["collection"]) for each in collections)
+    remaining = sum(int(each["remaining"]) for each in collections)
+    return Proof(row.target_id, TargetKind.RECORDS, str(row.evidence), True, Outcome.WIPED, names, remaining)
+
+
+def _attestation(tx: Tx, row: ObligationRow) -> Proof | None:
+    body = _stored(tx, row, "attestation")
+    if body is None or body.get("by") == body.get("second"):
+        return None
+    return Proof(row.target_id, TargetKind.PLATFORM, str(row.evidence), True, Outcome.ATTESTED)
+
+
+def _answer(tx: Tx, installation: Installation, row: ObligationRow) -> Proof | None:
+    delivery = inbox.by_digest(tx, row.target_id, str(row.evidence))
+    if delivery is None:
+        return None
+    try:
+        installation.verify(row.target_id, delivery)
+        said = {answer.reference: answer.outcome for answer in parse_answers(delivery.body)}
+    except FallowError:
+        return None
+    outcome = said.get(row.reference)
+    if outcome is None:
+        return None
+    return Proof(row.target_id, TargetKind.PLATFORM, str(row.evidence), True, outcome)

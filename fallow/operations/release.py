@@ -1,0 +1,107 @@
+"""The guarded transaction: the only place in the engine that makes a number RESELLABLE."""
+
+import hashlib
+import json
+from datetime import datetime
+
+from sqlmodel import col, select
+
+from fallow.domain import gate
+from fallow.domain.attention import Attention, Reason
+from fallow.domain.cycle import CycleRef
+from fallow.domain.errors import GateRefused
+from fallow.domain.events import Kind, canonical
+from fallow.domain.gate import LineStatus
+from fallow.domain.lifecycle import State
+from fallow.domain.obligations import Status
+from fallow.domain.ports import Look
+from fallow.domain.rules import choose
+from fallow.operations.disclose import refresh_tag, tag_of
+from fallow.operations.frozen import frozen_policy
+from fallow.operations.installation import Installation
+from fallow.operations.lines import ask_line, note_line
+from fallow.operations.proofs import proofs
+from fallow.operations.stages import look_at, seen
+from fallow.store import cycles, obligations
+from fallow.store.engine import Tx
+from fallow.store.tables import CycleRow, EventRow, OutboxRow, TagRow
+
+
+class Release:
+    """Asks the line register once more, then opens the gate or says what is missing."""
+
+    def __init__(self, installation: Installation) -> None:
+        """Judge by the installation's keys and the cycle's frozen policy."""
+        self._installation = installation
+
+    def release(self, ref: CycleRef) -> Look:
+        """TAGGING → RESELLABLE, or ATTENTION, or nothing while a hold is open.
+
+        Raises:
+            TargetUnavailable: the line register could not be asked; nothing was decided.
+        """
+        line = ask_line(self._installation, ref.cycle_id, lambda _, row: _ready(row))
+        with self._installation.db.begin() as tx:
+            row = look_at(tx, ref)
+            if line is not None and row.state == State.TAGGING:
+                note_line(tx, row, line, "gate")
+            if _ready(row) and line is None:
+                cycles.wake(tx, row)  # a hold was lifted since the first look, say: the next one asks the register
+            elif _ready(row) and not _being_asked(tx, row):
+                self._judge(tx, row)
+            return seen(row)
+
+    def _judge(self, tx: Tx, row: CycleRow) -> None:
+        refresh_tag(tx, self._installation, row)  # a platform attested since tagging changes what the buyer must be told
+        seen_now = view(tx, self._installation, row)
+        short = gate.shortfalls(seen_now)
+        if short:
+            cycles.raise_attention(tx, row, Attention(Reason.GATE_SHORT), why=list(short))
+            return
+        judged = {"proofs": sorted([proof.target_id, proof.digest] for proof in seen_now.proofs), "policy": row.policy}
+        digest = hashlib.sha256(canonical(judged).encode()).hexdigest()
+        cycles.record(tx, row, Kind.NUMBER_RELEASED, tag=row.tag, gate=digest)
+        tx.session.add(OutboxRow(kind="NumberReleased", cycle_id=row.cycle_id, at=tx.now))
+
+
+def _ready(row: CycleRow) -> bool:
+    return row.state == State.TAGGING and not row.held and row.attention == "[]"
+
+
+def _being_asked(tx: Tx, row: CycleRow) -> bool:
+    """Tell whether a platform is asked again after it took its clearance back: its answer wakes the cycle."""
+    return any(each.status == Status.OPEN for each in obligations.of_cycle(tx, row.cycle_id))
+
+
+def view(tx: Tx, installation: Installation, row: CycleRow) -> gate.View:
+    """Return everything the gate judges, read in this transaction.
+
+    Raises:
+        GateRefused: if quarantine has not ended, so that no tag can exist.
+    """
+    if row.quarantine_ended_at is None:
+        what = f"The cycle {row.cycle_id} has not left quarantine."
+        raise GateRefused(what, remedy="wait for its release date.")
+    policy = frozen_policy(tx, row.policy)
+    owed = obligations.of_cycle(tx, row.cycle_id)
+    stored = None if row.tag is None else tx.session.get(TagRow, row.tag)
+    rule = choose(policy.rules, row.country, row.number_class, row.carrier, row.reason).rule
+    return gate.View(
+        now=tx.now,
+        cycle=cycles.facts(row),
+        policy=policy,
+        earliest_release_at=rule.release_at(row.disconnected_at, row.enrolled_at),
+        obligations=tuple(obligations.facts(each) for each in owed),
+        proofs=proofs(tx, installation, owed),
+        line_status=None if row.line_status is None else LineStatus(row.line_status),
+        line_checked_at=_checked_for_gate_at(tx, row),
+        expected_tag=tag_of(tx, row).digest(),
+        tag_signed=stored is not None and installation.tag_signed(stored.digest, stored.signature),
+    )
+
+
+def _checked_for_gate_at(tx: Tx, row: CycleRow) -> datetime | None:
+    query = select(EventRow).where(EventRow.cycle_id == row.cycle_id, EventRow.kind == Kind.LINE_CHECKED)
+    last = tx.session.exec(query.order_by(col(EventRow.seq).desc())).first()
+    body = {} if last is None else json.loads(last.body)
+    return datetime.fromisoformat(body["asked_at"]) if body.get("stage") == "gate" else None

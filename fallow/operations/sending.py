@@ -1,0 +1,179 @@
+"""Senders: one per target, not one retry loop per number.
+
+A sender works in turns under a lease on the database's clock. A turn runs lanes; each lane claims due obligations, acts at the
+target outside any transaction, and writes what came of it in one fenced transaction. At a takeover at most the requests in
+flight are repeated, under the same reference.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from fallow.domain.errors import LeaseLost, TargetUnavailable
+from fallow.domain.ports import TurnOver
+from fallow.store import leases, obligations
+from fallow.store.engine import Database
+
+_BEAT_EVERY = 1.0
+#: An idle lane looks by itself this often, should the bell ever fail; it rings within half a second of what is due.
+_IDLE_FOR = 60.0
+_RENEW_EVERY = 3.0
+
+
+class Bell:
+    """Wakes idle lanes: one due-scan of the process rings for all its senders.
+
+    A ring wakes one lane of a target. While more is due, the next scan wakes the next one: so a slow answer holds nothing up,
+    and lanes do not all look for the same few obligations.
+    """
+
+    def __init__(self, db: Database) -> None:
+        """Scan ``db``."""
+        self._db = db
+        self._rung: dict[str, asyncio.Event] = {}
+
+    async def scan(self) -> None:
+        """Ring for every target that has something due."""
+        due = await asyncio.to_thread(self._due)
+        for target_id in due:
+            self.ring(target_id)
+
+    def ring(self, target_id: str) -> None:
+        """Wake one lane of ``target_id`` now."""
+        if target_id in self._rung:
+            self._rung[target_id].set()
+
+    async def wait(self, target_id: str, seconds: float) -> None:
+        """Return when ``target_id`` has something due, or after ``seconds`` at the latest."""
+        rung = self._rung.setdefault(target_id, asyncio.Event())
+        try:
+            async with asyncio.timeout(seconds):
+                while not rung.is_set():
+                    await rung.wait()
+        except TimeoutError:
+            return
+        rung.clear()
+
+    def _due(self) -> set[str]:
+        with self._db.read() as tx:
+            return obligations.due_targets(tx, list(self._rung))
+
+
+@dataclass
+class Tally:
+    """What a turn has done so far."""
+
+    discharged: int = 0
+    failed: int = 0
+
+
+class Rounds(Protocol):
+    """What a lane does over and over at one target."""
+
+    target_id: str
+    lanes: int
+
+    async def round(self, holder: str, fence: int, tally: Tally) -> bool:
+        """Claim, act, write; tell whether there was anything to do.
+
+        Raises:
+            LeaseLost: another sender has taken over.
+        """
+        ...
+
+
+class TargetSender:
+    """Implements ``ports.Sender`` over the rounds of each target."""
+
+    def __init__(self, db: Database, bell: Bell, rounds: Iterable[Rounds], holder: str) -> None:
+        """Send for the targets of ``rounds``; ``holder`` names this process in leases."""
+        self._db = db
+        self._bell = bell
+        self._rounds = {each.target_id: each for each in rounds}
+        self._holder = holder
+
+    async def turn(self, target_id: str, *, turn_for: float, beat: Callable[[], None], stopping: Callable[[], bool]) -> TurnOver:
+        """Work for at most ``turn_for`` seconds, or until stopped or the lease goes to another process."""
+        if target_id not in self._rounds:
+            what = f"No map of this worker names the target {target_id}."
+            raise TargetUnavailable(
+                what, remedy="give every worker the same maps; a removed target is needed as long as anything is owed to it."
+            )
+        tally = Tally()
+        # One name a turn, not a process: after a missed heartbeat the next turn may begin here while this one still runs.
+        holder = f"{self._holder}/{secrets.token_hex(4)}"
+        ends = time.monotonic() + turn_for
+        fence = await self._begin(target_id, holder)
+        while fence is None and time.monotonic() < ends and not stopping():
+            beat()
+            await asyncio.sleep(_BEAT_EVERY)
+            fence = await self._begin(target_id, holder)
+        if fence is None:
+            return TurnOver(0, 0, "stopping" if stopping() else "lease-lost")
+        over = [False]
+        lanes = [asyncio.create_task(self._lane(target_id, holder, fence, tally, over)) for _ in range(self._rounds[target_id].lanes)]
+        try:
+            why = await self._watch(target_id, holder, lanes, ends, beat, stopping)
+        finally:
+            over[0] = True
+            self._bell.ring(target_id)
+            await asyncio.gather(*lanes, return_exceptions=True)
+        if why != "lease-lost":
+            await asyncio.to_thread(self._give_back, target_id, holder)
+        return TurnOver(tally.discharged, tally.failed, why)
+
+    async def _watch(
+        self,
+        target_id: str,
+        holder: str,
+        lanes: list[asyncio.Task[None]],
+        ends: float,
+        beat: Callable[[], None],
+        stopping: Callable[[], bool],
+    ) -> str:
+        """Beat and renew the lease until the turn is over; re-raise what a lane did not expect."""
+        renewed = time.monotonic()
+        while time.monotonic() < ends and not stopping():
+            beat()
+            done, _ = await asyncio.wait(lanes, timeout=_BEAT_EVERY, return_when=asyncio.FIRST_COMPLETED)
+            for lane in done:
+                error = lane.exception()
+                if isinstance(error, LeaseLost):
+                    return "lease-lost"
+                if error is not None:
+                    raise error
+            if time.monotonic() - renewed >= _RENEW_EVERY:
+                if await self._take(target_id, holder) is None:
+                    return "lease-lost"
+                renewed = time.monotonic()
+        return "stopping" if stopping() else "time"
+
+    async def _lane(self, target_id: str, holder: str, fence: int, tally: Tally, over: list[bool]) -> None:
+        while not over[0]:
+            if not await self._rounds[target_id].round(holder, fence, tally):
+                await self._bell.wait(target_id, _IDLE_FOR)
+        self._bell.ring(target_id)  # the next lane is to see that the turn is over, too
+
+    async def _begin(self, target_id: str, holder: str) -> int | None:
+        return await asyncio.to_thread(self._begin_now, target_id, holder)
+
+    def _begin_now(self, target_id: str, holder: str) -> int | None:
+        with self._db.begin() as tx:
+            fence = leases.take(tx, target_id, holder)
+            if fence is not None:
+                obligations.give_back_claims(tx, target_id)
+            return fence
+
+    async def _take(self, target_id: str, holder: str) -> int | None:
+        return await asyncio.to_thread(self._take_now, target_id, holder)
+
+    def _take_now(self, target_id: str, holder: str) -> int | None:
+        with self._db.begin() as tx:
+            return leases.take(tx, target_id, holder)
+
+    def _give_back(self, target_id: str, holder: str) -> None:
+        with self._db.begin() as tx:
+            leases.give_back(tx, target_id, holder)

@@ -1,0 +1,124 @@
+"""The steps of the stages before the gate. Each is one transaction, safe to repeat, and returns what it saw."""
+
+import hashlib
+from datetime import datetime
+
+from sqlmodel import col, select
+
+from fallow.domain.cycle import CycleRef
+from fallow.domain.events import Kind, canonical
+from fallow.domain.lifecycle import ACTIVE, State
+from fallow.domain.obligations import Status, TargetKind
+from fallow.domain.ports import Look
+from fallow.operations.frozen import frozen_policy
+from fallow.operations.installation import Installation
+from fallow.operations.lines import ask_line, note_line
+from fallow.store import cycles, obligations
+from fallow.store.engine import Tx
+from fallow.store.tables import AttemptRow, CycleRow
+
+_STAGE_STATE = {TargetKind.RECORDS: State.WIPING, TargetKind.PLATFORM: State.UNBINDING}
+
+
+class Stages:
+    """Quarantine, wiping and unbinding as the workflow calls them."""
+
+    def __init__(self, installation: Installation) -> None:
+        """Work on ``installation``."""
+        self._installation = installation
+        self._db = installation.db
+
+    def begin_quarantine(self, ref: CycleRef) -> Look:
+        """ENROLLED → QUARANTINED."""
+        with self._db.begin() as tx:
+            row = look_at(tx, ref)
+            if row.state == State.ENROLLED:
+                cycles.record(tx, row, Kind.QUARANTINE_BEGAN, release_at=row.release_at.isoformat())
+            return seen(row, done=True)
+
+    def end_quarantine(self, ref: CycleRef) -> Look:
+        """QUARANTINED → WIPING once the release instant has passed and neither a hold nor ATTENTION stops it.
+
+        A hold does not stop the clock: it only keeps the door shut when the time has come. Wiping can't be undone, so the line
+        register is asked once more before it: a line in service again goes to a person instead.
+
+        Raises:
+            TargetUnavailable: the register could not be asked; nothing was decided.
+        """
+        line = ask_line(self._installation, ref.cycle_id, _ripe)
+        with self._db.begin() as tx:
+            row = look_at(tx, ref)
+            if row.state != State.QUARANTINED:
+                return seen(row, done=True)
+            if tx.now < row.release_at:
+                return seen(row, look_at=row.release_at)
+            if line is not None:
+                note_line(tx, row, line, "wiping")
+            if _stopped(row):
+                return seen(row)
+            if line is None:
+                cycles.wake(tx, row)  # it became ripe, or a hold was lifted, since the first look: the next one asks the register
+                return seen(row)
+            _settle(tx, row, "QUARANTINE", [])
+            return seen(row, done=True)
+
+    def clear(self, ref: CycleRef, kind: TargetKind) -> Look:
+        """Open the stage's obligations if they are not open yet; settle it once all are discharged.
+
+        Settled means that the discharged targets *are* the frozen policy's targets, compared as sets. While a hold is
+        open nothing is opened and nothing settled.
+        """
+        with self._db.begin() as tx:
+            row = look_at(tx, ref)
+            if row.state != _STAGE_STATE[kind]:
+                return seen(row, done=True)
+            if _stopped(row):
+                return seen(row)
+            demanded = _demanded(tx, row, kind)
+            owed = [each for each in obligations.of_cycle(tx, row.cycle_id) if each.kind == kind]
+            if not owed:
+                obligations.open_all(tx, row, kind, demanded)
+                return seen(row)
+            discharged = {each.target_id for each in owed if each.status == Status.DISCHARGED}
+            if discharged != demanded:
+                return seen(row)
+            _settle(tx, row, _STAGE_STATE[kind], sorted(discharged))
+            if kind is TargetKind.RECORDS and row.handback:
+                cycles.record(tx, row, Kind.NUMBER_RETURNED)
+            return seen(row, done=True)
+
+
+def look_at(tx: Tx, ref: CycleRef) -> CycleRow:
+    """Lock a cycle and take its wake back: this is the look it asked for."""
+    row = cycles.lock_one(tx, ref.cycle_id)
+    cycles.awake(row)
+    return row
+
+
+def seen(row: CycleRow, *, done: bool = False, look_at: datetime | None = None) -> Look:
+    """Return what was seen; an ended cycle is never *done*, it is *ended*."""
+    cycle = cycles.facts(row)
+    ended = cycle.state not in ACTIVE
+    attention = sorted(map(str, cycle.attention))
+    return Look(str(cycle.state), done=done and not ended, ended=ended, look_at=look_at, held=cycle.held, attention=attention)
+
+
+def _ripe(tx: Tx, row: CycleRow) -> bool:
+    return row.state == State.QUARANTINED and tx.now >= row.release_at and not _stopped(row)
+
+
+def _stopped(row: CycleRow) -> bool:
+    cycle = cycles.facts(row)
+    return cycle.held or bool(cycle.attention)
+
+
+def _demanded(tx: Tx, row: CycleRow, kind: TargetKind) -> set[str]:
+    policy = frozen_policy(tx, row.policy)
+    return set(policy.record_systems if kind is TargetKind.RECORDS else policy.platforms)
+
+
+def _settle(tx: Tx, row: CycleRow, stage: str, targets: list[str]) -> None:
+    query = select(AttemptRow).where(AttemptRow.cycle_id == row.cycle_id, col(AttemptRow.target_id).in_(targets))
+    attempts = [[each.target_id, each.at.isoformat(), each.result] for each in tx.session.exec(query.order_by(col(AttemptRow.attempt_id)))]
+    digest = hashlib.sha256(canonical({"attempts": attempts}).encode()).hexdigest()
+    cycles.record(tx, row, Kind.STAGE_SETTLED, stage=str(stage), targets=targets, attempts=len(attempts), digest=digest)

@@ -1,0 +1,296 @@
+"""Read models: where numbers stand, as plain JSON values. Each is one read-only transaction; none holds a phone number.
+
+API and command line show the same answers because both ask here.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, func, select
+
+from fallow.domain.cycle import ref
+from fallow.domain.errors import NotKnown
+from fallow.domain.lifecycle import State
+from fallow.domain.number import E164
+from fallow.domain.obligations import Status
+from fallow.domain.people import Action, Person
+from fallow.operations.frozen import frozen_policy
+from fallow.operations.installation import Installation
+from fallow.store import cycles, obligations
+from fallow.store.engine import Tx
+from fallow.store.tables import BatchRow, CycleRow, HoldRow, ObligationRow, ProposalRow, RejectionRow, TargetRow
+
+#: Most rows in one page (reliability.md S11).
+LONGEST_PAGE = 500
+#: Overlays counted beside the states.
+HELD, ATTENTION = "HELD", "ATTENTION"
+
+
+def show(installation: Installation, person: Person, cycle_id: str) -> dict[str, Any]:
+    """Return everything that is known of one cycle, its timeline included.
+
+    Raises:
+        PersonRefused, NotKnown: as they say.
+    """
+    person.demand(Action.READ)
+    with installation.db.read() as tx:
+        row = cycles.get(tx, cycle_id)
+        return {
+            **_line(row),
+            **_stated(row),
+            **_reached(row),
+            "policy": _policy(tx, row),
+            "holds": _open_holds(tx, cycle_id),
+            "obligations": [_obligation(each) for each in obligations.of_cycle(tx, cycle_id)],
+            "proposals": _open_proposals(tx, cycle_id),
+            "timeline": [
+                {"kind": str(event.kind), "at": _iso(event.at), "body": dict(event.body)} for event in cycles.events(tx, cycle_id)
+            ],
+        }
+
+
+def list_cycles(
+    installation: Installation,
+    person: Person,
+    *,
+    state: State | None = None,
+    held: bool | None = None,
+    attention: bool | None = None,
+    after: str | None = None,
+    limit: int = LONGEST_PAGE,
+) -> list[dict[str, Any]]:
+    """Return a page of cycles, in the order of their ids.
+
+    Args:
+        installation: where.
+        person: who asks.
+        state: only cycles in this state.
+        held: only those with (True) or without (False) an open hold.
+        attention: only those that do (True) or do not (False) wait for a person.
+        after: the last cycle_id of the page before.
+        limit: most rows, at most 500.
+
+    Raises:
+        PersonRefused: as it says.
+    """
+    person.demand(Action.READ)
+    query = select(CycleRow).order_by(CycleRow.cycle_id).limit(max(1, min(limit, LONGEST_PAGE)))
+    if state is not None:
+        query = query.where(CycleRow.state == state)
+    if held is not None:
+        query = query.where(col(CycleRow.held).is_(held))
+    if attention is not None:
+        query = query.where(col(CycleRow.attention) != "[]" if attention else col(CycleRow.attention) == "[]")
+    if after is not None:
+        query = query.where(col(CycleRow.cycle_id) > after)
+    with installation.db.read() as tx:
+        return [_line(row) for row in tx.session.exec(query)]
+
+
+def counts(installation: Installation, person: Person) -> dict[str, int]:
+    """Return how many cycles are in each state, and how many are HELD or wait for a person (ATTENTION).
+
+    Raises:
+        PersonRefused: as it says.
+    """
+    person.demand(Action.READ)
+    with installation.db.read() as tx:
+        found = dict(tx.session.exec(select(CycleRow.state, func.count()).group_by(CycleRow.state)).all())
+        held = tx.session.exec(select(func.count()).where(col(CycleRow.held).is_(True))).one()
+        waiting = tx.session.exec(select(func.count()).where(col(CycleRow.attention) != "[]")).one()
+    return {**{str(state): found.get(state, 0) for state in State}, HELD: held, ATTENTION: waiting}
+
+
+def find_number(installation: Installation, person: Person, number: E164) -> list[str]:
+    """Return the cycles of a number, latest first; none where it was never here.
+
+    Raises:
+        PersonRefused: as it says.
+    """
+    person.demand(Action.READ)
+    with installation.db.read() as tx:
+        found = installation.vault.find(tx, number)
+        if found is None:
+            return []
+        query = select(CycleRow.cycle_id).where(CycleRow.number_id == found.number_id).order_by(col(CycleRow.cycle_no).desc())
+        return list(tx.session.exec(query))
+
+
+def batch(installation: Installation, person: Person, batch_id: str) -> dict[str, Any]:
+    """Return what became of an enrolled file, each rejected line with its reason.
+
+    Raises:
+        PersonRefused, NotKnown: as they say.
+    """
+    person.demand(Action.READ)
+    with installation.db.read() as tx:
+        row = tx.session.get(BatchRow, batch_id)
+        if row is None:
+            what = f"No batch {batch_id} is known."
+            raise NotKnown(what, remedy="the report of the enrolment names its batch; send the same file again to get it.")
+        query = select(RejectionRow).where(RejectionRow.batch_id == batch_id).order_by(col(RejectionRow.line))
+        rejections = [{"line": each.line, "code": each.code, "why": each.why} for each in tx.session.exec(query)]
+        return {
+            "batch_id": row.batch_id,
+            "enrolled_by": row.enrolled_by,
+            "enrolled_at": _iso(row.enrolled_at),
+            "rows": row.rows,
+            "accepted": row.accepted,
+            "duplicates": row.duplicates,
+            "rejected": row.rejected,
+            "rejections": rejections,
+        }
+
+
+def own_requests(
+    installation: Installation, person: Person, *, after: str | None = None, limit: int = LONGEST_PAGE
+) -> list[dict[str, Any]]:
+    """Return the open requests that were sent to the caller's own platform: references only, a page in their order.
+
+    Requests of a held cycle are left out: a hold keeps what is there.
+
+    Raises:
+        PersonRefused: not a platform's key.
+    """
+    person.demand(Action.READ_OWN_REQUESTS)
+    query = (
+        select(ObligationRow.reference, ObligationRow.asked)
+        .join(CycleRow, col(CycleRow.cycle_id) == col(ObligationRow.cycle_id))
+        .where(
+            ObligationRow.target_id == person.platform_id,
+            ObligationRow.status == Status.OPEN,
+            col(ObligationRow.attempts) > 0,
+            col(CycleRow.held).is_(False),
+            col(CycleRow.state).in_([State.UNBINDING, State.TAGGING]),
+        )
+        .order_by(ObligationRow.reference)
+        .limit(max(1, min(limit, LONGEST_PAGE)))
+    )
+    if after is not None:
+        query = query.where(col(ObligationRow.reference) > after)
+    with installation.db.read() as tx:
+        return [{"reference": reference, "asked": asked} for reference, asked in tx.session.exec(query)]
+
+
+def targets(installation: Installation, person: Person) -> list[dict[str, Any]]:
+    """Return every target with its open and refused obligations, and its last trouble.
+
+    Raises:
+        PersonRefused: as it says.
+    """
+    person.demand(Action.READ)
+    kinds = {**dict.fromkeys(installation.record_systems, "records"), **dict.fromkeys(installation.platforms, "platform")}
+    query = select(ObligationRow.target_id, ObligationRow.kind, ObligationRow.status, func.count())
+    with installation.db.read() as tx:
+        rows = {row.target_id: row for row in tx.session.exec(select(TargetRow))}
+        grouped = query.group_by(ObligationRow.target_id, ObligationRow.kind, ObligationRow.status)
+        owed = {(target_id, status): (kind, count) for target_id, kind, status, count in tx.session.exec(grouped)}
+        now = tx.now
+    kinds |= {target_id: kind for (target_id, _), (kind, _) in owed.items()}  # also targets that left the maps but are still owed
+    return [_target(target_id, kinds[target_id], rows.get(target_id), owed, now) for target_id in sorted(kinds)]
+
+
+def _target(
+    target_id: str, kind: str, row: TargetRow | None, owed: dict[tuple[str, str], tuple[str, int]], now: datetime
+) -> dict[str, Any]:
+    paused_until = None if row is None or row.closed_until is None or row.closed_until <= now else row.closed_until
+    return {
+        "target_id": target_id,
+        "kind": kind,
+        "open": owed.get((target_id, Status.OPEN), ("", 0))[1],
+        "refused": owed.get((target_id, Status.REFUSED), ("", 0))[1],
+        "failures": 0 if row is None else row.failures,
+        "paused_until": _iso(paused_until),
+        "trouble": None if row is None else row.trouble,
+        "trouble_at": None if row is None else _iso(row.trouble_at),
+    }
+
+
+def _line(row: CycleRow) -> dict[str, Any]:
+    waiting = sorted(cycles.facts(row).attention)
+    return {
+        "cycle_id": row.cycle_id,
+        "state": str(row.state),
+        "state_at": _iso(row.state_at),
+        "held": row.held,
+        "attention": [{"reason": str(each.reason), "target_id": each.target_id or None, "next": each.next} for each in waiting],
+        "disconnected_at": _iso(row.disconnected_at),
+        "release_at": _iso(row.release_at),
+        "country": row.country,
+        "number_class": row.number_class,
+        "carrier": row.carrier,
+        "reason": row.reason,
+        "demo": row.demo,
+    }
+
+
+def _stated(row: CycleRow) -> dict[str, Any]:
+    return {
+        "workflow_id": ref(row.cycle_id).workflow_id,
+        "enrolled_at": _iso(row.enrolled_at),
+        "enrolled_by": row.enrolled_by,
+        "batch_id": row.batch_id,
+        "source_ref": row.source_ref,
+        "range_holder": row.range_holder,
+        "prior_holders": row.prior_holders,
+        "handback": row.handback,
+        "recalled": row.recalled,
+        "explanation": row.explanation,
+    }
+
+
+def _reached(row: CycleRow) -> dict[str, Any]:
+    return {
+        "line_status": row.line_status,
+        "line_checked_at": _iso(row.line_checked_at),
+        "quarantine_ended_at": _iso(row.quarantine_ended_at),
+        "settled": json.loads(row.settled),
+        "tag": row.tag,
+        "released_at": _iso(row.released_at),
+    }
+
+
+def _policy(tx: Tx, row: CycleRow) -> dict[str, Any]:
+    policy = frozen_policy(tx, row.policy)
+    return {"policy_id": policy.policy_id, "version": policy.version, "digest": row.policy}
+
+
+def _obligation(row: ObligationRow) -> dict[str, Any]:
+    return {
+        "target_id": row.target_id,
+        "kind": str(row.kind),
+        "status": str(row.status),
+        "outcome": row.outcome,
+        "evidence": row.evidence,
+        "attempts": row.attempts,
+        "asked": row.asked,
+        "failures": row.failures,
+        "due_at": _iso(row.due_at),
+    }
+
+
+def _open_holds(tx: Tx, cycle_id: str) -> list[dict[str, Any]]:
+    query = select(HoldRow).where(HoldRow.cycle_id == cycle_id, col(HoldRow.lifted_at).is_(None)).order_by(col(HoldRow.placed_at))
+    return [
+        {"hold_id": each.hold_id, "reference": each.reference, "placed_by": each.placed_by, "placed_at": _iso(each.placed_at)}
+        for each in tx.session.exec(query)
+    ]
+
+
+def _open_proposals(tx: Tx, cycle_id: str) -> list[dict[str, Any]]:
+    query = select(ProposalRow).where(ProposalRow.cycle_id == cycle_id, col(ProposalRow.decided_at).is_(None))
+    return [
+        {
+            "proposal_id": each.proposal_id,
+            "command": each.command,
+            "arguments": json.loads(each.arguments),
+            "proposed_by": each.proposed_by,
+            "proposed_at": _iso(each.proposed_at),
+        }
+        for each in tx.session.exec(query.order_by(col(ProposalRow.proposed_at)))
+    ]
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()

@@ -1,0 +1,138 @@
+"""Rounds at a record system: claim, wipe in bounded batches, keep a receipt each."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from fallow.domain.attention import Reason
+from fallow.domain.errors import FallowError, MapRefused, TargetUnavailable, WipeRefused
+from fallow.domain.events import canonical
+from fallow.domain.obligations import Outcome, Status, TargetKind
+from fallow.domain.ports import RecordSystem, WipeOrder, WipeReceipt
+from fallow.operations.sending import Tally
+from fallow.store import cycles, leases, obligations, targets
+from fallow.store.engine import Database
+from fallow.store.obligations import Due
+from fallow.store.tables import EvidenceRow
+from fallow.store.vault import Vault
+
+BATCH = 50
+#: Longer than any wipe may take: claims of a sender that died come back after this.
+CLAIM_FOR = timedelta(seconds=60)
+_FIRST_BACKOFF = timedelta(seconds=1)
+_LONGEST_BACKOFF = timedelta(minutes=10)
+
+
+class WipingRounds:
+    """Implements ``sending.Rounds`` for one record system."""
+
+    lanes = 1
+
+    def __init__(self, db: Database, vault: Vault, system: RecordSystem) -> None:
+        """Wipe at ``system``."""
+        self.target_id = system.system_id
+        self._db = db
+        self._vault = vault
+        self._system = system
+        # A thread of its own: a record system that hangs must not use up the threads that the other senders share.
+        self._thread = ThreadPoolExecutor(1, f"wipe-{system.system_id}")
+
+    async def round(self, holder: str, fence: int, tally: Tally) -> bool:
+        """Wipe one batch; tell whether there was any."""
+        claimed = await asyncio.to_thread(self._claim, holder, fence)
+        if not claimed:
+            return False
+        orders = await asyncio.to_thread(self._still_wanted, holder, fence, claimed)
+        if not orders:
+            return True
+        try:
+            wiping = asyncio.get_running_loop().run_in_executor(self._thread, self._system.wipe, [order for _, order in orders])
+            receipts = await wiping
+        except (TargetUnavailable, MapRefused) as unavailable:  # a map that does not fit is trouble of the target: mend it, it goes on
+            tally.failed += len(orders)
+            await asyncio.to_thread(self._failed, holder, fence, [due for due, _ in orders], unavailable)
+            return True
+        except WipeRefused as refused:
+            tally.failed += len(orders)
+            await asyncio.to_thread(self._refused, holder, fence, [due for due, _ in orders], refused)
+            return True
+        tally.discharged += await asyncio.to_thread(self._wiped, holder, fence, receipts)
+        return True
+
+    def _claim(self, holder: str, fence: int) -> list[tuple[Due, WipeOrder]]:
+        with self._db.begin() as tx:
+            leases.demand(tx, self.target_id, holder, fence)
+            target = targets.lock(tx, self.target_id, TargetKind.RECORDS)
+            most = targets.allowance(tx, target, float(BATCH), BATCH)
+            due = obligations.claim(tx, self.target_id, TargetKind.RECORDS, most=most, for_=CLAIM_FOR) if most else []
+            if not due:
+                return []
+            numbers = self._vault.reveal(tx, [each.number_id for each in due])
+            return [(each, WipeOrder(each.cycle_id, numbers[each.number_id], each.disconnected_at)) for each in due]
+
+    def _still_wanted(self, holder: str, fence: int, claimed: list[tuple[Due, WipeOrder]]) -> list[tuple[Due, WipeOrder]]:
+        """Look once more just before what can't be undone: this process may have been paused since it claimed."""
+        with self._db.begin() as tx:
+            leases.demand(tx, self.target_id, holder, fence)
+            wanted = obligations.still_wanted(tx, [due.cycle_id for due, _ in claimed])
+        return [(due, order) for due, order in claimed if due.cycle_id in wanted]
+
+    def _refused(self, holder: str, fence: int, due: Sequence[Due], error: WipeRefused) -> None:
+        """Find the number whose rows the system will not let go by wiping each alone; that one goes to a person."""
+        with self._db.begin() as tx:
+            leases.demand(tx, self.target_id, holder, fence)
+            rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
+            until: dict[str, datetime | None] = {each.cycle_id: tx.now + backoff(each.failures) for each in due}
+            obligations.postpone(tx, self.target_id, until, failed=True, alone=True)
+            obligations.note_attempts(tx, self.target_id, until, error.code)
+            if len(due) == 1 and due[0].alone:
+                owed = obligations.at_target(tx, self.target_id, until)[due[0].cycle_id]
+                obligations.shift(tx, rows[owed.cycle_id], owed, Status.REFUSED, None, None, Reason.WIPE_INCOMPLETE)
+
+    def _wiped(self, holder: str, fence: int, receipts: Sequence[WipeReceipt]) -> int:
+        discharged = 0
+        with self._db.begin() as tx:
+            leases.demand(tx, self.target_id, holder, fence)
+            rows = cycles.lock(tx, [receipt.cycle_id for receipt in receipts])
+            by_id = {row.cycle_id: row for row in rows}
+            all_owed = obligations.at_target(tx, self.target_id, by_id)
+            for receipt in receipts:
+                owed = all_owed[receipt.cycle_id]
+                if owed.status == Status.DISCHARGED:
+                    continue
+                evidence = _evidence(receipt)
+                tx.session.merge(evidence)
+                clean = not any(each.remaining for each in receipt.collections)
+                status = Status.DISCHARGED if clean else Status.REFUSED
+                raises = None if clean else Reason.WIPE_INCOMPLETE
+                obligations.shift(tx, by_id[receipt.cycle_id], owed, status, Outcome.WIPED if clean else None, evidence.digest, raises)
+                discharged += clean
+            obligations.note_attempts(tx, self.target_id, by_id, "wiped")
+            obligations.wake_completed(tx, rows)
+            targets.succeeded(targets.lock(tx, self.target_id, TargetKind.RECORDS))
+        return discharged
+
+    def _failed(self, holder: str, fence: int, due: Sequence[Due], error: FallowError) -> None:
+        with self._db.begin() as tx:
+            leases.demand(tx, self.target_id, holder, fence)
+            cycles.lock(tx, [each.cycle_id for each in due])
+            until: dict[str, datetime | None] = {each.cycle_id: tx.now + backoff(each.failures) for each in due}
+            obligations.postpone(tx, self.target_id, until, failed=True)
+            obligations.note_attempts(tx, self.target_id, until, error.code)
+            targets.failed(tx, targets.lock(tx, self.target_id, TargetKind.RECORDS), error.what, getattr(error, "retry_after", None))
+
+
+def backoff(failures: int) -> timedelta:
+    """Return how long an obligation rests after its ``failures + 1``-th failure in a row: 1 s, doubling, at most 10 min."""
+    doublings: int = 2 ** min(failures, 12)
+    return min(_FIRST_BACKOFF * doublings, _LONGEST_BACKOFF)
+
+
+def _evidence(receipt: WipeReceipt) -> EvidenceRow:
+    collections = [{**asdict(each), "read_back_at": each.read_back_at.isoformat()} for each in receipt.collections]
+    body = canonical({"cycle_id": receipt.cycle_id, "target_id": receipt.system_id, "collections": collections})
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    return EvidenceRow(digest=digest, cycle_id=receipt.cycle_id, target_id=receipt.system_id, kind="receipt", body=body)

@@ -1,0 +1,58 @@
+"""A platform that speaks our protocol over HTTP: the adapter behind ``ports.Platform``."""
+
+import asyncio
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from fallow.domain.errors import TargetUnavailable
+from fallow.domain.ports import Clock, SignedDelivery, UnbindItem
+from fallow.platforms.platform_map import PlatformEntry
+from fallow.platforms.protocol import demand_asked, parse_answers, render_items
+from fallow.platforms.signing import SigningKey, new_delivery_id, receive, sign
+from fallow.platforms.transport import Reply, Transport
+
+_LATER = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
+
+
+class HttpPlatform:
+    """One platform of the map.
+
+    Attributes:
+        platform_id: its id in the map.
+    """
+
+    def __init__(self, entry: PlatformEntry, transport: Transport, signing_key: SigningKey, clock: Clock) -> None:
+        """Take the platform's entry, the way out, the engine's key and the clock that dates signatures."""
+        self.platform_id = entry.platform_id
+        self._entry = entry
+        self._transport = transport
+        self._signing_key = signing_key
+        self._clock = clock
+
+    async def ask(self, items: Sequence[UnbindItem]) -> SignedDelivery | None:
+        """Send one signed request; see :meth:`fallow.domain.ports.Platform.ask`.
+
+        Idempotent by each item's reference, not by the request: a repeat may be cut into other batches.
+
+        Raises:
+            TargetUnavailable: transport failure, 408, 425, 429 or 5xx, or a 2xx that the protocol does not know.
+            AnswerMalformed: an answer outside the protocol, or about something this request did not ask.
+            SignatureRefused: an answer that is not signed by the platform.
+            RequestRejected: a 4xx that repeating can't mend.
+        """
+        body = render_items(items)
+        at = await asyncio.to_thread(self._clock.now)  # in production the database's, so a blocking call
+        headers = {"content-type": "application/json", **sign(self._signing_key, new_delivery_id(), at, body)}
+        reply = await self._transport.post(self._entry.endpoint, headers, body, self._entry.timeout)
+        if reply.status in _LATER or (reply.status == HTTPStatus.OK and not reply.body):
+            return None
+        if reply.status != HTTPStatus.OK:
+            what = f"The platform {self.platform_id} answered with status {reply.status}, which the protocol does not know."
+            raise TargetUnavailable(what, remedy="answer 200 with a signed body, or 202; see docs/platforms.md.")
+        return await self._read(reply, items)
+
+    async def _read(self, reply: Reply, items: Sequence[UnbindItem]) -> SignedDelivery:
+        now = await asyncio.to_thread(self._clock.now)
+        delivery = receive(reply.headers, reply.body, self._entry.public_keys, now)
+        demand_asked(parse_answers(delivery.body), items)
+        return delivery

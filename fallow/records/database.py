@@ -1,0 +1,165 @@
+"""One carrier's database: connections with time limits, reflection, and faults that name no value.
+
+Imports the domain and SQLAlchemy.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, MetaData, Table, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
+
+from fallow.domain.errors import FallowError, MapRefused, TargetUnavailable, WipeRefused
+
+Result = TypeVar("Result")
+
+
+class Database:
+    """The carrier's database behind one record system; opened at the first use."""
+
+    def __init__(self, system_id: str, url: str, *, mapped_in: Path, timeout_for: timedelta) -> None:
+        """Take the address; nothing is connected yet.
+
+        Args:
+            system_id: whose database, for messages.
+            url: SQLAlchemy URL; a relative SQLite path is relative to the folder of the map.
+            mapped_in: the records map, for messages.
+            timeout_for: how long to wait for a connection, a lock or a statement.
+
+        Raises:
+            MapRefused: the URL can't be understood or its driver is not installed.
+        """
+        self.system_id = system_id
+        self._mapped_in = mapped_in
+        fault: FallowError
+        try:
+            address = _anchored(make_url(url), mapped_in.parent)
+            # Two engines: what the deleting side believes must not be what the read-back sees.
+            self._writing = _engine(address, timeout_for)
+            self._reading = _engine(address, timeout_for)
+        except (ArgumentError, NoSuchModuleError, ImportError):
+            fault = MapRefused(
+                f"{mapped_in}: the url of record system {system_id} can't be used.",
+                remedy="write an SQLAlchemy URL with an installed driver: sqlite:///… or postgresql+psycopg://…",
+            )
+        else:
+            return
+        raise fault
+
+    @property
+    def dialect(self) -> str:
+        """Name of the database's kind: ``sqlite``, ``postgresql`` or another."""
+        return self._writing.dialect.name
+
+    @property
+    def place(self) -> str:
+        """Where a fault of the map is to be looked for: the file and the system."""
+        return f"{self._mapped_in}: record system {self.system_id}"
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give one transaction; committed at the end."""
+        with self._writing.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that has never written."""
+        with self._reading.connect() as connection:
+            yield connection
+
+    def table(self, name: str, schema: str | None, columns: Iterable[str]) -> Table:
+        """Reflect a table and check that it has these columns.
+
+        Raises:
+            MapRefused: no such table or column.
+        """
+        where = f"{self.place}, table {name}"
+        try:
+            found: Table | None = Table(name, MetaData(), schema=schema, autoload_with=self._reading, resolve_fks=False)
+        except NoSuchTableError:
+            found = None
+        if found is None:
+            raise MapRefused(f"{where}: there is no such table.", remedy="correct the table in the records map.")
+        for column in columns:
+            if column not in found.c:
+                raise MapRefused(f"{where}: there is no column {column}.", remedy="correct the column in the records map.")
+        return found
+
+    def guarded(self, work: Callable[[], Result], *, changing: bool = False) -> Result:
+        """Do ``work``; turn the database's errors, which quote statements and values, into ours, which don't.
+
+        Args:
+            work: what to do.
+            changing: whether it changes rows, so that the database may refuse the change itself.
+
+        Raises:
+            TargetUnavailable: the database could not do it now.
+            WipeRefused: a constraint, trigger or value stands against the change, and will at each repeat.
+        """
+        try:
+            return work()
+        except SQLAlchemyError as error:
+            name = type(error).__name__
+            refused = changing and _is_refusal(error)
+        # Raised out here, so that not even the context of the exception carries the statement.
+        if refused:
+            what = f"Record system {self.system_id} refused the change itself ({name})."
+            remedy = "look there for a constraint or trigger on the mapped tables; children come before parents in the records map."
+            raise WipeRefused(what, remedy=remedy)
+        what = f"Record system {self.system_id} could not do its part ({name})."
+        remedy = "check that it runs, is not locked, and that the account of its url may read and change the mapped tables."
+        raise TargetUnavailable(what, remedy=remedy)
+
+    def close(self) -> None:
+        """Close every connection. Safe to call again."""
+        self._writing.dispose()
+        self._reading.dispose()
+
+
+def _is_refusal(error: SQLAlchemyError) -> bool:
+    if isinstance(error, (IntegrityError, DataError)):
+        return True
+    # PostgreSQL's drivers report what a trigger raises (class P0), or a view's check (44), as an error of programming.
+    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return str(state)[:2] in {"P0", "44"}
+
+
+def _anchored(url: URL, folder: Path) -> URL:
+    if url.get_backend_name() != "sqlite":
+        return url
+    if not url.database or url.database == ":memory:":
+        what = "a database in memory holds nobody's records"
+        raise ArgumentError(what)
+    path = (folder / url.database).resolve()
+    # mode=rw: a misspelt path must not become a new, empty and therefore clean database.
+    return url.set(database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"})
+
+
+def _engine(url: URL, timeout_for: timedelta) -> Engine:
+    seconds = timeout_for.total_seconds()
+    return create_engine(
+        url,
+        hide_parameters=True,
+        pool_pre_ping=url.get_backend_name() != "sqlite",
+        pool_size=2,
+        max_overflow=2,
+        pool_timeout=seconds,
+        connect_args=_limits(url.get_backend_name(), seconds),
+    )
+
+
+def _limits(backend: str, seconds: float) -> dict[str, object]:
+    if backend == "sqlite":
+        return {"timeout": seconds}
+    if backend == "postgresql":
+        limit = max(1, int(seconds * 1000))
+        # UTC: a timestamp without offset is read as UTC everywhere, whatever the server's own zone.
+        options = f"-c timezone=UTC -c statement_timeout={limit} -c lock_timeout={limit}"
+        return {"connect_timeout": max(2, int(seconds)), "options": options}
+    return {}

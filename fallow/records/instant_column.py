@@ -1,0 +1,108 @@
+"""Comparing an instant with what a column holds: real timestamps, dates, or ISO text with or without offset.
+
+Text is never compared as text: ``2026-05-01T01:00+08:00`` is earlier than ``2026-04-30T18:00Z``. What says no offset is local
+time of the map's ``offset``; without one it is unreadable, never guessed. Imports the domain and SQLAlchemy.
+"""
+
+from datetime import UTC, date, datetime, time, tzinfo
+
+from sqlalchemy import Column, ColumnElement, Date, DateTime, String, and_, bindparam, case, cast, false, func, or_, true, type_coerce
+from sqlalchemy.types import NullType
+
+from fallow.domain.errors import MapRefused
+
+_DAY = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+_OFFSET = r"(Z|[+-][01][0-9](:?[0-5][0-9])?)"
+_INSTANT = DateTime(timezone=True)
+
+
+class InstantColumn:
+    """The column that says when a row began."""
+
+    def __init__(self, column: Column[object], dialect: str, offset: str | None) -> None:
+        """Take the column and the offset (``+08:00``) that its values mean where they say none.
+
+        Raises:
+            MapRefused: the column's type is no instant in this database.
+        """
+        self._column = column
+        self._offset = offset
+        self._zone: tzinfo = UTC if offset is None else datetime.strptime(offset, "%z").tzinfo or UTC
+        self._sqlite = dialect == "sqlite" and isinstance(column.type, (String, Date, DateTime, NullType))
+        self._text = self._sqlite or (dialect == "postgresql" and isinstance(column.type, String))
+        if not self._text and not isinstance(column.type, (Date, DateTime)):
+            what = f"Column {column.name} of table {column.table.name} is no date, timestamp or ISO text that this database can compare."
+            raise MapRefused(what, remedy="map a column that says when the row began, or offer it by a view.")
+
+    @property
+    def type_says_no_offset(self) -> bool:
+        """Whether no value of this type can say an offset. SQLite's types promise nothing about values, but for a date."""
+        kind = self._column.type
+        return isinstance(kind, Date) or (not self._text and isinstance(kind, DateTime) and not kind.timezone)
+
+    def says_no_offset(self, value: ColumnElement[object]) -> ColumnElement[bool]:
+        """Return the condition that a value of this column is a day or time without offset."""
+        if not self._text:
+            return true() if self.type_says_no_offset else false()
+        text = type_coerce(value, String())
+        if self._sqlite:
+            return and_(_dated(text), ~_zoned(text))
+        return text.regexp_match(f"{_DAY}({_TIME})?$")
+
+    def not_after(self, parameter: str) -> ColumnElement[bool]:
+        """Return the condition that the column's instant is not after the bound one; a day counts from its local midnight.
+
+        It is NULL where the column holds no instant, or one that can't be told; the read-back counts such rows as remaining.
+        """
+        if self._sqlite:
+            return func.julianday(self._sqlite_text()) <= func.julianday(bindparam(parameter, type_=String()))
+        if self._text:
+            return self._postgresql_instant() <= bindparam(parameter, type_=_INSTANT)
+        return self._column <= bindparam(parameter, type_=self._column.type)
+
+    def bound(self, instant: datetime) -> object:
+        """Return the instant as :meth:`not_after` wants it bound."""
+        if self._sqlite:
+            return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+        if isinstance(self._column.type, Date):
+            return instant.astimezone(self._zone).date()
+        if isinstance(self._column.type, DateTime) and not self._column.type.timezone:
+            return instant.astimezone(self._zone).replace(tzinfo=None)
+        return instant
+
+    def _sqlite_text(self) -> ColumnElement[str]:
+        text = type_coerce(self._column, String())
+        # The shape comes first: to julianday 'now', '12:00' and bare figures are instants too.
+        readable: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [(and_(_dated(text), _zoned(text)), text)]
+        if self._offset is not None:
+            midnight = text + f" 00:00:00{self._offset}"
+            readable += [(and_(_dated(text), func.length(text) == len("2026-05-01")), midnight), (_dated(text), text + self._offset)]
+        return case(*readable)
+
+    def _postgresql_instant(self) -> ColumnElement[datetime]:
+        text = type_coerce(self._column, String())
+        # CASE keeps one unreadable text from failing the statement, and with it every other number of the batch.
+        readable = [(text.regexp_match(f"{_DAY}{_TIME}{_OFFSET}$"), cast(text, _INSTANT))]
+        if self._offset is not None:
+            midnight = cast(text + f" 00:00:00{self._offset}", _INSTANT)
+            readable += [
+                (text.regexp_match(f"{_DAY}$"), midnight),
+                (text.regexp_match(f"{_DAY}{_TIME}$"), cast(text + self._offset, _INSTANT)),
+            ]
+        return case(*readable)
+
+
+def _dated(text: ColumnElement[str]) -> ColumnElement[bool]:
+    return text.bool_op("GLOB")("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*")
+
+
+def _zoned(text: ColumnElement[str]) -> ColumnElement[bool]:
+    return or_(text.bool_op("GLOB")("*[Zz]"), func.substr(text, -6).bool_op("GLOB")("[+-][0-9][0-9]:[0-9][0-9]"))
+
+
+def written(day: date, column: Column[object]) -> object:
+    """Return a date as the column keeps it: date, midnight UTC, or ISO text."""
+    if isinstance(column.type, DateTime):
+        return datetime.combine(day, time(), UTC if column.type.timezone else None)
+    return day if isinstance(column.type, Date) else day.isoformat()

@@ -1,0 +1,83 @@
+"""The carrier's line register: is the line off, in service, ported? Imports the domain and SQLAlchemy."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Select, Table, case, or_, select
+
+from fallow.domain.gate import LineStatus
+from fallow.domain.number import E164
+from fallow.records.collection import holder_is, holder_values, unplaced
+from fallow.records.database import Database
+from fallow.records.map_schema import LineRegisterTable
+from fallow.records.spelling import spell
+
+
+class SqlLineRegister:
+    """The :class:`fallow.domain.ports.LineRegister` of a records map."""
+
+    def __init__(self, mapped: LineRegisterTable, database: Database) -> None:
+        """Take the map; the table is reflected at the first use."""
+        self._mapped = mapped
+        self._database = database
+        self._reflected: Table | None = None
+        self._meanings = {
+            **dict.fromkeys(mapped.off, LineStatus.OFF),
+            **dict.fromkeys(mapped.in_service, LineStatus.IN_SERVICE),
+            **dict.fromkeys(mapped.ported, LineStatus.PORTED),
+        }
+
+    def check(self) -> None:
+        """Connect and compare the map with the table.
+
+        Raises:
+            MapRefused: table or column missing.
+            TargetUnavailable: the database can't be reached.
+        """
+        self._reflected = None
+        self._database.guarded(self._table)
+
+    def statuses(self, numbers: Sequence[E164]) -> list[LineStatus]:
+        """Return one status per number, in order.
+
+        No row, a value in no list of the map, or a row without a known country where one is mapped, is UNKNOWN. Of several
+        rows any in service wins, then any unknown, then any ported: the answer that lets the least through.
+
+        Raises:
+            TargetUnavailable: the register can't be asked.
+            MapRefused: table or column missing.
+        """
+        try:
+            return self._database.guarded(lambda: self._ask(numbers))
+        except Exception:
+            self._reflected = None
+            raise
+
+    def close(self) -> None:
+        """Close every connection. Safe to call again."""
+        self._database.close()
+
+    def _ask(self, numbers: Sequence[E164]) -> list[LineStatus]:
+        table = self._table()
+        mine, maybe_mine = holder_is(table, self._mapped.number), unplaced(table, self._mapped.number)
+        # A row without a country has no status to go by, and its line may be this one.
+        query = select(case((mine, table.c[self._mapped.status]))).where(or_(mine, maybe_mine))
+        with self._database.reading() as connection:
+            return [self._status(connection, table, query, number) for number in numbers]
+
+    def _status(self, connection: Connection, table: Table, query: Select[tuple[object]], number: E164) -> LineStatus:
+        spelled = spell(number, self._mapped.number)
+        if spelled is None:
+            return LineStatus.UNKNOWN
+        found = connection.execute(query, holder_values(table, self._mapped.number, spelled)).scalars().all()
+        statuses = {self._meanings.get(str(value), LineStatus.UNKNOWN) for value in found}
+        for status in (LineStatus.IN_SERVICE, LineStatus.UNKNOWN, LineStatus.PORTED, LineStatus.OFF):
+            if status in statuses:
+                return status
+        return LineStatus.UNKNOWN
+
+    def _table(self) -> Table:
+        if self._reflected is None:
+            number = self._mapped.number
+            columns = [number.column, self._mapped.status, *filter(None, [number.country_column])]
+            self._reflected = self._database.table(self._mapped.table, self._mapped.schema_name, columns)
+        return self._reflected

@@ -1,0 +1,143 @@
+"""The engine and the one commit: application code opens :meth:`Database.begin` and never commits by itself."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import ArgumentError, IntegrityError
+from sqlmodel import Session
+
+from fallow.domain.errors import SettingRefused
+from fallow.domain.ports import Clock
+
+SQLITE_BUSY_MS = 30_000
+_MOST_LOST_RACES = 5
+
+#: A worker that is paused inside a transaction must not keep its locks from the one that takes over (PostgreSQL ends it).
+_PATIENCE = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "options": "-c idle_in_transaction_session_timeout=10000 -c lock_timeout=30000",
+}
+
+Result = TypeVar("Result")
+
+
+class _Cursor(Protocol):
+    def execute(self, sql: str) -> object: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Tx:
+    """One transaction: its session and the instant it began, by the clock that decides."""
+
+    session: Session
+    now: datetime
+
+
+class Database:
+    """A SQLite or PostgreSQL database. One transaction per activity or request."""
+
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
+        """Open ``url`` (``sqlite:///…`` or ``postgresql+psycopg://…``); without ``clock`` the database's own decides."""
+        self.engine = open_engine(url)
+        self._clock = clock
+        # SQLite has one writer: a fair queue inside the process beats its busy-wait between threads.
+        self._writer = threading.Lock() if self.sqlite else None
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether this is SQLite."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def begin(self) -> Iterator[Tx]:
+        """Yield a read-write transaction; commit at the end, roll back on any exception."""
+        if self._writer is None:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield Tx(session, self._now(session))
+            return
+        with self._writer, Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield Tx(session, self._now(session))
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """Yield a read-only transaction: a consistent snapshot that takes no write lock."""
+        options = {"fallow_read": True} if self.sqlite else {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
+        with self.engine.connect().execution_options(**options) as connection, Session(connection) as session:
+            yield Tx(session, self._now(session))
+            session.expunge_all()  # what was read stays readable after the snapshot has ended
+            session.rollback()
+
+    def once_more(self, work: Callable[[Tx], Result]) -> Result:
+        """Run ``work`` in a transaction of its own; once more each time a simultaneous one inserted the same row first.
+
+        PostgreSQL lets two transactions look for a row, miss it and insert it; the loser then finds the winner's. Of several
+        that insert several rows, one may lose more than once.
+        """
+        for _ in range(_MOST_LOST_RACES):
+            try:
+                with self.begin() as tx:
+                    return work(tx)
+            except IntegrityError:
+                continue
+        with self.begin() as tx:
+            return work(tx)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def _now(self, session: Session) -> datetime:
+        if self._clock is not None:
+            return self._clock.now()
+        if self.sqlite:
+            return datetime.now(UTC)  # an embedded database has no clock but its host's
+        return session.connection().execute(text("SELECT clock_timestamp()")).scalar_one().astimezone(UTC)  # type: ignore[no-any-return]
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine with the settings that durable use of each database needs.
+
+    Raises:
+        SettingRefused: the URL is of neither kind, or can't be read; it is not repeated, since it may hold a password.
+    """
+    if not url.startswith(("sqlite:", "postgresql+psycopg:")):
+        raise _url_refused()
+    try:
+        return _engine(url)
+    except (ArgumentError, ModuleNotFoundError):
+        raise _url_refused() from None
+
+
+def _engine(url: str) -> Engine:
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(url, pool_size=8, max_overflow=4, pool_pre_ping=True, connect_args=_PATIENCE)
+
+
+def _url_refused() -> SettingRefused:
+    what = "The database's URL can't be used."
+    return SettingRefused(what, remedy="write sqlite:///FILE or postgresql+psycopg://USER@HOST:PORT/NAME into FALLOW_DATABASE_URL.")
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin by itself; see _begin_sqlite
+    cursor: _Cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", f"busy_timeout={SQLITE_BUSY_MS}", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE: a read that turns into a write fails at once under a second writer, whatever busy_timeout says.
+    deferred = connection.get_execution_options().get("fallow_read", False)
+    connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")

@@ -1,0 +1,314 @@
+"""Tables: columns and constraints, no methods. Rows of a cycle are written only by applying an event (``store.cycles``)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlmodel import Field, SQLModel
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC instant; refuses naive values, because half of all clock faults start with one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC before storing."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            what = "an instant without offset was about to be stored"
+            raise ValueError(what)
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the offset back that SQLite does not store."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+def _at(*, nullable: bool = False, index: bool = False) -> Any:
+    return Field(sa_column=Column(Instant, nullable=nullable, index=index), default=None)
+
+
+def _text(*, nullable: bool = False) -> Any:
+    return Field(sa_column=Column(Text, nullable=nullable), default=None)
+
+
+def _serial() -> Any:
+    return Field(default=None, sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True))
+
+
+def _cycle() -> Any:
+    return Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), nullable=False))
+
+
+class NumberRow(SQLModel, table=True):
+    """The asset. ``lookup`` is a keyed HMAC of the number, ``sealed`` the number under the vault key."""
+
+    __tablename__ = "numbers"
+    number_id: str = Field(primary_key=True)
+    lookup: str = Field(unique=True)
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    country: str
+    last_cycle_no: int
+
+
+class PolicyRow(SQLModel, table=True):
+    """A policy as frozen: ``body`` is canonical JSON, ``digest`` its SHA-256."""
+
+    __tablename__ = "policies"
+    digest: str = Field(primary_key=True)
+    body: str = _text()
+
+
+class CycleRow(SQLModel, table=True):
+    """One trip of a number. The upper part is ``domain.cycle.Cycle``, the lower what enrolment stated and what wakes the workflow."""
+
+    __tablename__ = "cycles"
+    __table_args__ = (
+        UniqueConstraint("number_id", "cycle_no"),
+        Index("ix_cycles_state", "state"),
+        Index("ix_cycles_wake_at", "wake_at"),
+    )
+    cycle_id: str = Field(sa_column=Column(Text, primary_key=True))
+    number_id: str = Field(foreign_key="numbers.number_id", index=True)
+    cycle_no: int
+    state: str
+    disconnected_at: datetime = _at()
+    enrolled_at: datetime = _at()
+    release_at: datetime = _at()
+    policy: str = Field(foreign_key="policies.digest")
+    demo: bool
+    handback: bool
+    holds: str = "[]"
+    attention: str = "[]"
+    settled: str = "[]"
+    quarantine_ended_at: datetime | None = _at(nullable=True)
+    tag: str | None = None
+    released_at: datetime | None = _at(nullable=True)
+    held: bool = False
+    events_no: int = 0
+    state_at: datetime = _at()
+    wake_at: datetime | None = _at(nullable=True)
+    wake_no: int = 0
+    wake_tries: int = 0
+    country: str
+    number_class: str
+    carrier: str
+    range_holder: str
+    reason: str
+    prior_holders: int | None = None
+    former_holders: int
+    recalled: bool = False
+    explanation: str
+    source_ref: str
+    batch_id: str | None = None
+    enrolled_by: str
+    line_status: str | None = None
+    line_checked_at: datetime | None = _at(nullable=True)
+
+
+class ObligationRow(SQLModel, table=True):
+    """What must be cleared at one target for one cycle. ``due_at`` is when its sender acts next; None: nothing to send."""
+
+    __tablename__ = "obligations"
+    __table_args__ = (Index("ix_obligations_due", "target_id", "due_at"),)
+    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
+    target_id: str = Field(primary_key=True)
+    kind: str
+    status: str
+    outcome: str | None = None
+    evidence: str | None = None
+    reference: str = Field(unique=True)
+    due_at: datetime | None = _at(nullable=True)
+    attempts: int = 0
+    failures: int = 0
+    asked: int = 0
+    alone: bool = False
+    claimed: bool = False
+
+
+class AttemptRow(SQLModel, table=True):
+    """One attempt at one obligation; digested into StageSettled."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_cycle", "cycle_id"),)
+    attempt_id: int | None = _serial()
+    cycle_id: str = _cycle()
+    target_id: str
+    at: datetime = _at()
+    result: str
+
+
+class DeliveryRow(SQLModel, table=True):
+    """A platform's signed message, verbatim; the pair (platform, delivery) changes state at most once."""
+
+    __tablename__ = "deliveries"
+    platform_id: str = Field(primary_key=True)
+    delivery_id: str = Field(primary_key=True)
+    digest: str = Field(unique=True)
+    signed_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    signature: str = _text()
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    received_at: datetime = _at()
+    ack: str = _text()
+
+
+class EvidenceRow(SQLModel, table=True):
+    """A wipe receipt or an attestation: canonical JSON under its own digest."""
+
+    __tablename__ = "evidence"
+    digest: str = Field(primary_key=True)
+    cycle_id: str = _cycle()
+    target_id: str
+    kind: str
+    body: str = _text()
+
+
+class HoldRow(SQLModel, table=True):
+    """A hold: who placed it, under which reference, who lifted it."""
+
+    __tablename__ = "holds"
+    hold_id: str = Field(primary_key=True)
+    cycle_id: str = _cycle()
+    reference: str
+    placed_by: str
+    placed_at: datetime = _at()
+    lifted_by: str | None = None
+    lifted_at: datetime | None = _at(nullable=True)
+
+
+class ProposalRow(SQLModel, table=True):
+    """A two-person command that waits for its second person."""
+
+    __tablename__ = "proposals"
+    proposal_id: str = Field(primary_key=True)
+    cycle_id: str = _cycle()
+    command: str
+    arguments: str = _text()
+    proposed_by: str
+    proposed_at: datetime = _at()
+    decided_by: str | None = None
+    decided_at: datetime | None = _at(nullable=True)
+
+
+class TagRow(SQLModel, table=True):
+    """A disclosure tag with its Ed25519 signature."""
+
+    __tablename__ = "tags"
+    digest: str = Field(primary_key=True)
+    cycle_id: str = _cycle()
+    body: str = _text()
+    signature: str
+    public_key: str
+    issued_at: datetime = _at()
+
+
+class SaleRow(SQLModel, table=True):
+    """A sale: which tag the buyer acknowledged, and the shop's reference of that acknowledgement."""
+
+    __tablename__ = "sales"
+    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
+    tag: str
+    acknowledgement: str
+    sold_by: str
+    sold_at: datetime = _at()
+
+
+class EventRow(SQLModel, table=True):
+    """One fact about one cycle, in order."""
+
+    __tablename__ = "events"
+    __table_args__ = (UniqueConstraint("cycle_id", "seq"),)
+    event_id: int | None = _serial()
+    cycle_id: str = _cycle()
+    seq: int
+    kind: str
+    at: datetime = _at()
+    body: str = _text()
+
+
+class OutboxRow(SQLModel, table=True):
+    """What inventory must learn: one row per number that became RESELLABLE."""
+
+    __tablename__ = "outbox"
+    outbox_id: int | None = _serial()
+    kind: str
+    cycle_id: str = _cycle()
+    at: datetime = _at()
+    exported_at: datetime | None = _at(nullable=True)
+
+
+class BatchRow(SQLModel, table=True):
+    """An enrolled file. ``fingerprint`` is a keyed HMAC of its bytes: the same file again starts nothing twice."""
+
+    __tablename__ = "batches"
+    batch_id: str = Field(primary_key=True)
+    fingerprint: str = Field(unique=True)
+    enrolled_by: str
+    enrolled_at: datetime = _at()
+    rows: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+
+
+class RejectionRow(SQLModel, table=True):
+    """A line that was not enrolled, and why; never the cell's content."""
+
+    __tablename__ = "rejections"
+    batch_id: str = Field(foreign_key="batches.batch_id", primary_key=True)
+    line: int = Field(primary_key=True)
+    code: str
+    why: str
+
+
+class TargetRow(SQLModel, table=True):
+    """A target as its sender sees it: rate bucket, breaker, last trouble."""
+
+    __tablename__ = "targets"
+    target_id: str = Field(primary_key=True)
+    kind: str
+    tokens: float = 0.0
+    tokens_at: datetime | None = _at(nullable=True)
+    failures: int = 0
+    closed_until: datetime | None = _at(nullable=True)
+    trouble: str | None = None
+    trouble_at: datetime | None = _at(nullable=True)
+
+
+class LeaseRow(SQLModel, table=True):
+    """Who may act under a name, until when, by the database's clock; ``fence`` grows at each takeover."""
+
+    __tablename__ = "leases"
+    name: str = Field(primary_key=True)
+    holder: str
+    fence: int
+    until: datetime = _at()
+
+
+class PrincipalRow(SQLModel, table=True):
+    """Someone or something with an API key; ``secret`` is a keyed HMAC of the key."""
+
+    __tablename__ = "principals"
+    principal_id: str = Field(primary_key=True)
+    name: str
+    role: str
+    platform_id: str | None = None
+    secret: str
+    admitted_by: str | None = None
+    created_at: datetime = _at()
+    revoked_at: datetime | None = _at(nullable=True)
+
+
+class FactRow(SQLModel, table=True):
+    """Facts about this database itself, such as whether it is a demo database."""
+
+    __tablename__ = "facts"
+    name: str = Field(primary_key=True)
+    value: str

@@ -1,0 +1,123 @@
+"""The checker from outside: silent over a finished run, and loud over each way of corrupting one."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corruptions import CORRUPTIONS, change, lose_an_expected_line, sell_a_held_number, weaken_the_policy
+from finished_run import FIRST, ROOT, SECOND, finish, step
+from sqlmodel import select
+
+from fallow.bootstrap import wire
+from fallow.domain.lifecycle import Command
+from fallow.local import crowd
+from fallow.operations.two_person import TwoPerson
+from fallow.settings import Settings
+from fallow.store.tables import CycleRow
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every line of a small sample has ended where it must."""
+    folder = tmp_path_factory.mktemp("finished")
+    finish(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> Path:
+    """Copy the finished folder, to be corrupted."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def verdict(folder: Path) -> tuple[int, dict[str, Any]]:
+    """Run the checker as its own program, as the demo does."""
+    command = [sys.executable, "-I", str(ROOT / "fallow" / "local" / "checker"), "--directory", str(folder)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert ran.stdout, ran.stderr
+    return ran.returncode, json.loads(ran.stdout)
+
+
+def test_is_silent_over_an_untouched_run(finished: Path) -> None:
+    """A finished run has no violation, and everything was really looked at."""
+    code, report = verdict(finished)
+
+    assert report["violations"] == []
+    assert code == 0
+    assert report["states"]["RESELLABLE"] >= 4
+    kinds = ("expected", "events", "evidence", "gate", "obligations", "platforms", "records", "tag")
+    assert all(report["checked"][kind] > 10 for kind in kinds)
+
+
+@pytest.mark.parametrize(("corrupt", "kind"), CORRUPTIONS, ids=[corrupt.__name__ for corrupt, _ in CORRUPTIONS])
+def test_finds_each_corruption(folder: Path, corrupt: Callable[[Path], None], kind: str) -> None:
+    """Whatever is corrupted, the verdict turns, and for the right reason."""
+    corrupt(folder)
+
+    code, report = verdict(folder)
+
+    assert code == 1
+    assert kind in {violation["kind"] for violation in report["violations"]}
+
+
+def test_names_no_number(folder: Path) -> None:
+    """A verdict can be shown to anybody: it names lines and cycles, never digits."""
+    for corrupt, _ in CORRUPTIONS:
+        if corrupt not in (lose_an_expected_line, weaken_the_policy, sell_a_held_number):
+            corrupt(folder)
+    numbers = {row["number"] for row in crowd.rows_of((folder / crowd.NUMBERS).read_text()).values()}
+
+    _, report = verdict(folder)
+
+    assert len(report["violations"]) > 20
+    shown = json.dumps(report)
+    assert not [number for number in numbers if number.isascii() and number.lstrip("+=").isdigit() and number.lstrip("+=") in shown]
+
+
+def attest(folder: Path) -> None:
+    """Clear the platform that refused by its own document, as two people do, and take the number to its end."""
+    with wire(Settings(state=folder)) as wired:
+        with wired.installation.db.read() as tx:
+            cycle_id = tx.session.exec(select(CycleRow.cycle_id).where(CycleRow.state == "UNBINDING")).one()
+        two = TwoPerson(wired.installation)
+        arguments = {"target_id": "pennywell-pay", "document_sha256": "ab" * 32}
+        two.approve(SECOND, two.propose(FIRST, cycle_id, Command.ATTEST, "letter 12", arguments))
+        step(wired)
+    expected = folder / crowd.EXPECTED
+    expected.write_text(expected.read_text().replace("UNBINDING+ATTENTION", "RESELLABLE"))
+
+
+def test_accepts_an_attestation_by_two_people(folder: Path) -> None:
+    """A platform's own document, brought by two people, counts; the account that the platform kept is not held against the number."""
+    attest(folder)
+
+    code, report = verdict(folder)
+
+    assert report["violations"] == []
+    assert code == 0
+
+
+def test_refuses_an_attestation_by_the_enroller(folder: Path) -> None:
+    """Who enrolled the number can't be one of the two."""
+    attest(folder)
+    change(folder, "fallow.db", "UPDATE cycles SET enrolled_by = 'p-operator'")
+
+    _, report = verdict(folder)
+
+    assert any("other than the enroller" in violation["what"] for violation in report["violations"])
+
+
+def test_says_what_it_could_not_read(folder: Path) -> None:
+    """Without its inputs there is no verdict, and no report that could pass for one."""
+    (folder / "planted.json").unlink()
+    command = [sys.executable, "-I", str(ROOT / "fallow" / "local" / "checker"), "--directory", str(folder)]
+
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "planted.json" in ran.stderr

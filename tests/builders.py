@@ -1,0 +1,393 @@
+"""Builders of whole installations for tests: a real database and real keys, with a world around it that lives in memory.
+
+Everything behind a port is a small honest implementation, never a mock: it keeps what it is told and can be made to misbehave.
+"""
+
+import asyncio
+import csv
+import io
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fallow.bootstrap import Wired
+from fallow.domain.cycle import CycleRef, ref
+from fallow.domain.errors import TargetUnavailable
+from fallow.domain.gate import LineStatus
+from fallow.domain.lifecycle import State
+from fallow.domain.number import E164
+from fallow.domain.obligations import Category, Outcome, TargetKind
+from fallow.domain.people import Person, Role
+from fallow.domain.policy import Policy
+from fallow.domain.ports import Clock, CollectionReceipt, SignedDelivery, UnbindItem, WipeOrder, WipeReceipt
+from fallow.domain.rules import Rule
+from fallow.intake.cancelled_file import COLUMNS
+from fallow.operations.disclose import Disclosure
+from fallow.operations.enrol import enrol_file
+from fallow.operations.installation import Installation, Pace
+from fallow.operations.people import admit, authenticate
+from fallow.operations.release import Release
+from fallow.operations.sending import Tally
+from fallow.operations.stages import Stages
+from fallow.operations.unbinding_rounds import UnbindingRounds
+from fallow.operations.wiping_rounds import WipingRounds
+from fallow.platforms import signing
+from fallow.platforms.endpoints import read_endpoint
+from fallow.platforms.platform_map import PlatformEntry
+from fallow.platforms.signing import SigningKey
+from fallow.platforms.transport import Transport
+from fallow.records.records_map import RecordsMap
+from fallow.store import cycles, keys, leases, obligations, schema
+from fallow.store.engine import Database
+from fallow.store.signer import TagSigner
+from fallow.store.vault import Vault
+
+#: The usual world: two record systems and three platforms, the least a sensible policy names.
+PLATFORMS: Mapping[str, Category] = {"alpha-pay": Category.PAYMENT, "beta-chat": Category.SOCIAL, "gamma-bank": Category.BANK}
+RECORD_SYSTEMS: Mapping[str, tuple[str, ...]] = {"billing": ("invoices", "calls"), "crm": ("contacts",)}
+#: Ten days, all of it observed: long enough to be a real rule, and a settable clock passes it at once.
+RULE = Rule("*", "*", "*", "*", timedelta(days=10), timedelta(days=5), source="tests")
+#: Where every settable clock begins.
+START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+_HOLDER = "test"
+
+
+class SettableClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime = START) -> None:
+        """Begin at ``now``."""
+        self._now = now
+
+    def now(self) -> datetime:
+        """Return the instant it was set to."""
+        return self._now
+
+    def pass_by(self, span: timedelta) -> None:
+        """Move on by ``span``."""
+        self._now += span
+
+    def pass_to(self, instant: datetime) -> None:
+        """Move on to ``instant``; never back."""
+        self._now = max(self._now, instant)
+
+
+@dataclass
+class MemoryRecords:
+    """A record system in memory: what it wiped, and what may remain in spite of it.
+
+    Attributes:
+        system_id: its id.
+        collections: their ids.
+        wiped: cycle ids in the order of the orders it carried out, repeats included.
+        remaining: rows that each read-back finds still there.
+        down: whether it can't be reached.
+    """
+
+    system_id: str
+    collections: tuple[str, ...]
+    wiped: list[str] = field(default_factory=list)
+    remaining: int = 0
+    down: bool = False
+
+    def wipe(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
+        """Carry out the orders."""
+        if self.down:
+            what = f"The record system {self.system_id} can't be reached."
+            raise TargetUnavailable(what, remedy="start it.")
+        self.wiped += [order.cycle_id for order in orders]
+        return [WipeReceipt(order.cycle_id, self.system_id, tuple(map(self._receipt, self.collections))) for order in orders]
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def _receipt(self, collection: str) -> CollectionReceipt:
+        return CollectionReceipt(collection, "delete", 1, self.remaining, "0" * 64, "1" * 64, START)
+
+
+@dataclass
+class MemoryLines:
+    """A line register in memory: every line is off unless said otherwise.
+
+    Attributes:
+        said: what it says of single numbers.
+        down: whether it can't be asked.
+    """
+
+    said: dict[E164, LineStatus] = field(default_factory=dict)
+    down: bool = False
+
+    def statuses(self, numbers: Sequence[E164]) -> list[LineStatus]:
+        """Say it."""
+        if self.down:
+            what = "The line register can't be asked."
+            raise TargetUnavailable(what, remedy="start it.")
+        return [self.said.get(number, LineStatus.OFF) for number in numbers]
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+@dataclass
+class MemoryPlatform:
+    """A platform in memory that signs with its own key.
+
+    Attributes:
+        platform_id: its id.
+        key: what it signs with.
+        clock: what time it is there.
+        says: its outcome for an item; None: it answers by callback later.
+        asked: every item it was sent, in order.
+    """
+
+    platform_id: str
+    key: SigningKey
+    clock: Clock
+    says: Callable[[UnbindItem], Outcome | None] = lambda _: Outcome.UNBOUND
+    asked: list[UnbindItem] = field(default_factory=list)
+
+    async def ask(self, items: Sequence[UnbindItem]) -> SignedDelivery | None:
+        """Take a request and answer what can be answered at once."""
+        self.asked += items
+        answers = {item.reference: outcome for item in items if (outcome := self.says(item)) is not None}
+        return signed_delivery(self.key, answers, self.clock.now()) if answers else None
+
+
+@dataclass
+class World:
+    """An installation with everything a test wants to lay hands on.
+
+    Attributes:
+        wired: as ``fallow.api.app.create_app`` takes it.
+        clock: decides in the database.
+        keys: each platform's signing key.
+        platforms: the platforms in memory.
+        record_systems: the record systems in memory.
+        lines: the line register in memory.
+    """
+
+    wired: Wired
+    clock: SettableClock
+    keys: dict[str, SigningKey]
+    platforms: dict[str, MemoryPlatform]
+    record_systems: dict[str, MemoryRecords]
+    lines: MemoryLines
+
+    @property
+    def installation(self) -> Installation:
+        """The installation itself."""
+        return self.wired.installation
+
+
+def an_installation(
+    folder: Path,
+    *,
+    platforms: Mapping[str, Category] = PLATFORMS,
+    record_systems: Mapping[str, tuple[str, ...]] = RECORD_SYSTEMS,
+    rule: Rule = RULE,
+    clock: SettableClock | None = None,
+    url: str | None = None,
+) -> World:
+    """Return a working installation with an empty database in ``folder`` (SQLite unless ``url`` says otherwise)."""
+    clock = clock or SettableClock()
+    db = Database(url or f"sqlite:///{folder / 'fallow.db'}", clock)
+    schema.upgrade(db.engine)
+    keys.create(folder / "keys")
+    ring = keys.Keys(folder / "keys")
+    signing_keys = platform_keys(platforms)
+    systems = {system_id: MemoryRecords(system_id, collections) for system_id, collections in record_systems.items()}
+    asked = {platform_id: MemoryPlatform(platform_id, signing_keys[platform_id], clock) for platform_id in platforms}
+    entries = {platform_id: an_entry(platform_id, category, signing_keys[platform_id]) for platform_id, category in platforms.items()}
+    tags, lines = TagSigner(ring), MemoryLines()
+    installation = Installation(
+        db=db,
+        keys=ring,
+        vault=Vault(ring),
+        policy=Policy("test", 1, (rule,), record_systems, platforms, next(iter(record_systems))),
+        record_systems=systems,
+        line_register=lines,
+        platforms=asked,
+        paces=dict.fromkeys(platforms, Pace(batch=50, rate_per_second=10_000.0, remind_after=3600.0, reminders=2)),
+        verify=lambda platform_id, delivery: signing.verify([signing_keys[platform_id].public], delivery),
+        sign_tag=tags.sign,
+        tag_signed=tags.signed,
+    )
+    records = RecordsMap(systems, lines, installation.policy.line_register)  # type: ignore[arg-type]
+    return World(Wired(installation, Transport(), records, entries), clock, signing_keys, asked, systems, lines)
+
+
+def platform_keys(platforms: Mapping[str, object]) -> dict[str, SigningKey]:
+    """Return a fresh signing key for each platform."""
+    return {platform_id: SigningKey.generate() for platform_id in platforms}
+
+
+def an_entry(platform_id: str, category: Category, key: SigningKey) -> PlatformEntry:
+    """Return a platform's entry of the map, as the API wants it."""
+    return PlatformEntry(
+        platform_id=platform_id,
+        category=category,
+        endpoint=read_endpoint(f"https://{platform_id}.example.com/unbind", allow_loopback=False),
+        public_keys=(key.public,),
+        batch=50,
+        rate_per_second=10_000.0,
+        remind_after=3600.0,
+        reminders=2,
+        timeout=5.0,
+        contact="ops@example.com",
+    )
+
+
+def signed_delivery(
+    key: SigningKey, answers: Mapping[str, Outcome | str], at: datetime, *, delivery_id: str | None = None
+) -> SignedDelivery:
+    """Return a platform's signed message that says ``answers``: outcome by reference."""
+    said = ",".join(f'{{"reference":"{reference}","outcome":"{outcome}"}}' for reference, outcome in answers.items())
+    body = f'{{"answers":[{said}]}}'.encode()
+    headers = signing.sign(key, delivery_id or signing.new_delivery_id(), at, body)
+    return SignedDelivery(headers[signing.ID_HEADER], int(headers[signing.TIMESTAMP_HEADER]), headers[signing.SIGNATURE_HEADER], body)
+
+
+def headers_of(delivery: SignedDelivery) -> dict[str, str]:
+    """Return the three HTTP headers of a delivery."""
+    return {
+        signing.ID_HEADER: delivery.delivery_id,
+        signing.TIMESTAMP_HEADER: str(delivery.signed_at),
+        signing.SIGNATURE_HEADER: delivery.signature,
+    }
+
+
+def an_api_key(world: World, role: Role, platform_id: str | None = None) -> str:
+    """Admit somebody and return their API key."""
+    with world.installation.db.begin() as tx:
+        return admit(tx, world.installation.keys, f"a {role}", role, platform_id)
+
+
+def a_person(world: World, role: Role, platform_id: str | None = None) -> Person:
+    """Admit somebody and return them, authenticated."""
+    api_key = an_api_key(world, role, platform_id)
+    with world.installation.db.read() as tx:
+        return authenticate(tx, world.installation.keys, api_key)
+
+
+def number(index: int) -> E164:
+    """Return the ``index``-th of the 10,000 test numbers: the range 01 99 00 that France keeps for fiction."""
+    return E164(f"+3319900{index:04d}")
+
+
+def a_file(count: int, *, now: datetime = START, first: int = 0, **cells: str) -> bytes:
+    """Return a CSV file of ``count`` cancelled numbers, one day disconnected; ``cells`` overrides columns of every line."""
+    written = io.StringIO()
+    lines = csv.DictWriter(written, COLUMNS, lineterminator="\n")
+    lines.writeheader()
+    for index in range(first, first + count):
+        usual = {
+            "number": number(index).text,
+            "country": "FR",
+            "carrier": "hexagone",
+            "range_holder": "hexagone",
+            "class": "fixed",
+            "disconnected_at": (now - timedelta(days=1)).isoformat(),
+            "reason": "ordinary",
+            "prior_holders": "1",
+            "hold_reference": "",
+            "source_ref": f"row {index}",
+        }
+        lines.writerow({**usual, **cells})
+    return written.getvalue().encode()
+
+
+def enrolled(world: World, count: int = 1, *, by: Person | None = None, first: int = 0, **cells: str) -> list[str]:
+    """Enrol ``count`` numbers by a file and return their cycle ids, in the file's order."""
+    person = by or a_person(world, Role.OPERATOR)
+    enrol_file(world.installation, person, a_file(count, now=world.clock.now(), first=first, **cells))
+    with world.installation.db.read() as tx:
+        rows = [world.installation.vault.find(tx, number(index)) for index in range(first, first + count)]
+    return [CycleRef(row.number_id, row.last_cycle_no).cycle_id for row in rows if row is not None]
+
+
+def state_of(world: World, cycle_id: str) -> State:
+    """Return where a cycle stands."""
+    with world.installation.db.read() as tx:
+        return State(cycles.get(tx, cycle_id).state)
+
+
+def references(world: World, cycle_id: str) -> dict[str, str]:
+    """Return the reference of each of a cycle's obligations, by target."""
+    with world.installation.db.read() as tx:
+        return {row.target_id: row.reference for row in obligations.of_cycle(tx, cycle_id)}
+
+
+def advance(world: World, cycle_id: str, until: State) -> None:
+    """Take a cycle to ``until`` step by step, as its workflow and the senders would, moving the clock over quarantine.
+
+    Stops early where nothing moves any more: a hold, ATTENTION, a platform that keeps silent.
+    """
+    before = _progress(world, cycle_id)
+    while before[0] is not until:
+        _step(world, cycle_id, before[0])
+        after = _progress(world, cycle_id)
+        if after == before:
+            return
+        before = after
+
+
+def _progress(world: World, cycle_id: str) -> tuple[State, int]:
+    with world.installation.db.read() as tx:
+        row = cycles.get(tx, cycle_id)
+        return State(row.state), row.events_no
+
+
+def _step(world: World, cycle_id: str, state: State) -> None:
+    stages, cycle = Stages(world.installation), ref(cycle_id)
+    match state:
+        case State.ENROLLED:
+            stages.begin_quarantine(cycle)
+        case State.QUARANTINED:
+            with world.installation.db.read() as tx:
+                world.clock.pass_to(cycles.get(tx, cycle_id).release_at)
+            stages.end_quarantine(cycle)
+        case State.WIPING:
+            stages.clear(cycle, TargetKind.RECORDS)
+            wipe_all(world)
+            stages.clear(cycle, TargetKind.RECORDS)
+        case State.UNBINDING:
+            stages.clear(cycle, TargetKind.PLATFORM)
+            ask_all(world)
+            stages.clear(cycle, TargetKind.PLATFORM)
+        case State.TAGGING:
+            Disclosure(world.installation).issue_tag(cycle)
+            Release(world.installation).release(cycle)
+        case _:
+            return
+
+
+def wipe_all(world: World) -> None:
+    """Let every record system's sender do one round."""
+    installation = world.installation
+    for system in installation.record_systems.values():
+        rounds = WipingRounds(installation.db, installation.vault, system)
+        _run(rounds.round(_HOLDER, _lease(world, rounds.target_id), Tally()))
+
+
+def ask_all(world: World) -> None:
+    """Let every platform's sender do one round."""
+    installation = world.installation
+    for platform_id, platform in installation.platforms.items():
+        rounds = UnbindingRounds(installation.db, installation.vault, platform, installation.paces[platform_id])
+        _run(rounds.round(_HOLDER, _lease(world, platform_id), Tally()))
+
+
+def _run(work: Coroutine[Any, Any, bool]) -> None:
+    # In a thread of its own, so that tests with and without a running loop can call it.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+def _lease(world: World, target_id: str) -> int:
+    with world.installation.db.begin() as tx:
+        fence = leases.take(tx, target_id, _HOLDER)
+    assert fence is not None, "another sender holds the lease"
+    return fence

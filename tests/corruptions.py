@@ -1,0 +1,244 @@
+"""Ways of corrupting a finished run, each with the kind of violation that the checker must report."""
+
+import base64
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from fallow.local import crowd
+
+#: The cycle that most corruptions are done to.
+ONE = "(SELECT min(cycle_id) FROM cycles WHERE state = 'RESELLABLE')"
+#: A line that is sold at the end, and its number as the files of the sample have it.
+SOLD_LINE = 2
+
+
+def change(folder: Path, file: str, *statements: str, **values: object) -> None:
+    """Run statements on one of the databases; each must change something."""
+    with closing(sqlite3.connect(folder / file)) as connection, connection:
+        for statement in statements:
+            assert connection.execute(statement, values).rowcount != 0, statement
+
+
+def planted(folder: Path, why: str, line: int = SOLD_LINE) -> dict[str, Any]:
+    """Return one row that was planted for a line, for a reason."""
+    listed = [entry for fate in json.loads((folder / "planted.json").read_text()).values() if isinstance(fate, list) for entry in fate]
+    found: dict[str, Any] = next(entry for entry in listed if (entry["line"], entry["why"]) == (line, why))
+    return found
+
+
+def number_at(folder: Path, line: int) -> str:
+    """Return the number on a line."""
+    return crowd.rows_of((folder / crowd.NUMBERS).read_text())[line]["number"]
+
+
+def put_a_row_back(folder: Path) -> None:
+    """Bring one bill of the former holder back, under a new key."""
+    digits = number_at(folder, SOLD_LINE).removeprefix("+")
+    change(folder, "carrier.db", "INSERT INTO bills (subscriber, amount, issued_at) VALUES (:n, '1', '2026-01-01 00:00:00')", n=digits)
+
+
+def put_a_row_back_elsewhere(folder: Path) -> None:
+    """Bring a voicemail back, spelled nationally with the trunk zero."""
+    national = "0" + number_at(folder, SOLD_LINE).removeprefix("+86")
+    change(folder, "carrier.db", "INSERT INTO voicemails VALUES (9999, :n, 'CN', 'hello', '2026-01-01T00:00:00+08:00')", n=national)
+
+
+def change_a_survivor(folder: Path) -> None:
+    """Change a row in which the number is the other party."""
+    entry = planted(folder, "the number is the other party")
+    change(folder, "carrier.db", f"UPDATE {entry['table']} SET seconds = seconds + 1 WHERE id = {entry['key']}")
+
+
+def delete_a_newer_holder(folder: Path) -> None:
+    """Delete a row of the holder who came after."""
+    entry = planted(folder, "newer holder's", line=9)
+    change(folder, "carrier.db", f"DELETE FROM {entry['table']} WHERE id = {entry['key']}")
+
+
+def wipe_a_held_number(folder: Path) -> None:
+    """Delete a row of a number under legal hold."""
+    entry = planted(folder, "former holder's", line=7)
+    change(folder, "carrier.db", f"DELETE FROM {entry['table']} WHERE id = {entry['key']}")
+
+
+def shorten_the_keeping(folder: Path) -> None:
+    """Let the register forget a day too early."""
+    change(folder, "carrier.db", "UPDATE subscribers SET restricted_until = '2028-04-29' WHERE restricted_until IS NOT NULL")
+
+
+def drop_the_basis(folder: Path) -> None:
+    """Keep the register's row without saying why."""
+    change(folder, "carrier.db", "UPDATE subscribers SET legal_basis = NULL WHERE legal_basis IS NOT NULL")
+
+
+def reopen_a_binding(folder: Path) -> None:
+    """Bind one account again, as it was before."""
+    statement = "UPDATE bindings SET unbound_at = NULL WHERE number = :n AND unbound_at IS NOT NULL"
+    change(folder, "simulator.db", statement, n=cut_number(folder))
+
+
+def cut_number(folder: Path) -> str:
+    """Return a number that is for sale and had an account that was cut."""
+    expected = (folder / crowd.EXPECTED).read_text().splitlines()
+    sold = [number_at(folder, int(text.split(",")[0])) for text in expected if text.split(",")[1] == "RESELLABLE"]
+    with closing(sqlite3.connect(folder / "simulator.db")) as connection:
+        cut = [number for (number,) in connection.execute("SELECT number FROM bindings WHERE unbound_at IS NOT NULL")]
+    return next(number for number in sold if number in cut)
+
+
+def ask_during_quarantine(folder: Path) -> None:
+    """Let a platform have been asked long before."""
+    change(folder, "simulator.db", "UPDATE requests SET first_at = '2026-05-01T00:00:00Z'")
+
+
+def ask_about_a_held_number(folder: Path) -> None:
+    """Let a platform have been asked about a number under legal hold."""
+    number = number_at(folder, 7)
+    change(
+        folder,
+        "simulator.db",
+        "INSERT INTO requests SELECT platform, 'ref_other', :n, first_at, 1, outcome, answered FROM requests LIMIT 1",
+        n=number,
+    )
+
+
+def contradict_a_platform(folder: Path) -> None:
+    """Let the platform itself know another outcome than the engine."""
+    change(folder, "simulator.db", "UPDATE requests SET outcome = 'refused', answered = 'refused' WHERE outcome = 'not_bound'")
+
+
+def count_one_answer_twice(folder: Path) -> None:
+    """Let one platform's answer stand for another's too, with the events to match."""
+    one = f"SELECT evidence FROM obligations WHERE cycle_id = {ONE} AND target_id = 'larkchat'"
+    event = f"cycle_id = {ONE} AND kind = 'ObligationMoved' AND body LIKE '%pennywell-pay%'"
+    change(
+        folder,
+        "fallow.db",
+        f"UPDATE events SET body = json_set(body, '$.evidence', ({one})) WHERE {event}",
+        f"UPDATE obligations SET evidence = ({one}) WHERE cycle_id = {ONE} AND target_id = 'pennywell-pay'",
+    )
+
+
+def delete_an_obligation(folder: Path) -> None:
+    """Forget that a platform had to be asked."""
+    change(folder, "fallow.db", f"DELETE FROM obligations WHERE cycle_id = {ONE} AND target_id = 'larkchat'")
+
+
+def forget_a_platform_everywhere(folder: Path) -> None:
+    """Forget a platform in rows and events alike, as if the policy had never named it."""
+    change(
+        folder,
+        "fallow.db",
+        "DELETE FROM obligations WHERE target_id = 'larkchat'",
+        "DELETE FROM events WHERE kind = 'ObligationMoved' AND body LIKE '%larkchat%'",
+        """UPDATE events SET body = replace(body, '"larkchat",', '') WHERE body LIKE '%"larkchat",%'""",
+    )
+
+
+def sell_a_held_number(folder: Path) -> None:
+    """Flip a number under legal hold to RESELLABLE behind the gate's back."""
+    change(
+        folder,
+        "fallow.db",
+        "DROP TRIGGER gate_update",
+        "UPDATE cycles SET state = 'RESELLABLE' WHERE held AND attention = '[]' AND state = 'QUARANTINED'",
+    )
+
+
+def alter_an_answer(folder: Path) -> None:
+    """Make a platform's refusal read like a clearance."""
+    altered = """CAST(replace(CAST(body AS TEXT), '"refused"', '"unbound"') AS BLOB)"""
+    change(folder, "fallow.db", f"UPDATE deliveries SET body = {altered} WHERE instr(CAST(body AS TEXT), 'refused')")
+
+
+def alter_a_receipt(folder: Path) -> None:
+    """Let a wipe receipt say other than was found."""
+    where = f"cycle_id = {ONE} AND target_id = 'billing'"
+    change(folder, "fallow.db", f"""UPDATE evidence SET body = replace(body, '"remaining":0', '"remaining":1') WHERE {where}""")
+
+
+def alter_a_tag(folder: Path) -> None:
+    """Tell the buyer of fewer former holders."""
+    change(folder, "fallow.db", f"UPDATE tags SET body = json_set(body, '$.former_holders_at_least', 0) WHERE cycle_id = {ONE}")
+
+
+def forge_a_signature(folder: Path) -> None:
+    """Sign a tag with another key."""
+    change(folder, "fallow.db", f"UPDATE tags SET signature = :s WHERE cycle_id = {ONE}", s=base64.b64encode(bytes(64)).decode())
+
+
+def delete_an_event(folder: Path) -> None:
+    """Take an event out of the middle."""
+    change(folder, "fallow.db", f"DELETE FROM events WHERE cycle_id = {ONE} AND kind = 'LineChecked' AND body LIKE '%gate%'")
+
+
+def shorten_the_quarantine(folder: Path) -> None:
+    """Let a cycle have been released before its time, row and events alike."""
+    early = "'2026-05-01 00:00:00.000000'"
+    change(
+        folder,
+        "fallow.db",
+        f"UPDATE events SET at = {early} WHERE cycle_id = {ONE} AND (kind = 'NumberReleased' OR body LIKE '%QUARANTINE%')",
+        f"UPDATE cycles SET released_at = {early}, quarantine_ended_at = {early} WHERE cycle_id = {ONE}",
+    )
+
+
+def weaken_the_policy(folder: Path) -> None:
+    """Take a platform out of the frozen policy."""
+    change(folder, "fallow.db", """UPDATE policies SET body = replace(body, '"larkchat":"social",', '')""")
+
+
+def tell_inventory_twice(folder: Path) -> None:
+    """Put one number into inventory twice."""
+    change(folder, "fallow.db", f"INSERT INTO outbox (kind, cycle_id, at) SELECT kind, cycle_id, at FROM outbox WHERE cycle_id = {ONE}")
+
+
+def lose_an_expected_line(folder: Path) -> None:
+    """Take a line out of what is expected."""
+    lines = (folder / crowd.EXPECTED).read_text().splitlines(keepends=True)
+    (folder / crowd.EXPECTED).write_text("".join(lines[:3] + lines[4:]))
+
+
+def lose_a_rejection(folder: Path) -> None:
+    """Forget that a line was rejected."""
+    change(folder, "fallow.db", "DELETE FROM rejections WHERE line = (SELECT min(line) FROM rejections)")
+
+
+def lose_a_cycle(folder: Path) -> None:
+    """Forget a cycle with everything that hangs on it."""
+    doomed = "(SELECT cycle_id FROM cycles WHERE state = 'RECLAIMED')"
+    change(folder, "fallow.db", *(f"DELETE FROM {table} WHERE cycle_id IN {doomed}" for table in ("events", "proposals", "cycles")))
+
+
+CORRUPTIONS: tuple[tuple[Callable[[Path], None], str], ...] = (
+    (put_a_row_back, "records"),
+    (put_a_row_back_elsewhere, "records"),
+    (change_a_survivor, "records"),
+    (delete_a_newer_holder, "records"),
+    (wipe_a_held_number, "records"),
+    (shorten_the_keeping, "records"),
+    (drop_the_basis, "records"),
+    (reopen_a_binding, "platforms"),
+    (ask_during_quarantine, "platforms"),
+    (ask_about_a_held_number, "platforms"),
+    (contradict_a_platform, "platforms"),
+    (count_one_answer_twice, "evidence"),
+    (delete_an_obligation, "obligations"),
+    (forget_a_platform_everywhere, "obligations"),
+    (sell_a_held_number, "gate"),
+    (alter_an_answer, "evidence"),
+    (alter_a_receipt, "evidence"),
+    (alter_a_tag, "tag"),
+    (forge_a_signature, "tag"),
+    (delete_an_event, "events"),
+    (shorten_the_quarantine, "quarantine"),
+    (weaken_the_policy, "policy"),
+    (tell_inventory_twice, "outbox"),
+    (lose_an_expected_line, "expected"),
+    (lose_a_rejection, "expected"),
+    (lose_a_cycle, "expected"),
+)

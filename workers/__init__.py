@@ -1,0 +1,1 @@
+"""Process: what a worker process runs, and how it starts and stops."""

@@ -1,0 +1,188 @@
+"""Loops of a worker process: the due-scan for its own senders; and, in one process at a time under a lease, the relay and the sweep.
+
+relay  tells workflows to look: it works from rows (``wake_at``), so a wake that got lost is told again.
+sweep  wakes what could go on and did not, makes sure that every target has its dispatch workflow, and finds recycling
+       workflows that were terminated from outside.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+
+from fallow.domain.lifecycle import State
+from fallow.operations.sending import Bell
+from fallow.store import cycles, leases, obligations
+from fallow.store.engine import Database
+from workers import telling
+
+SCAN_EVERY = 0.5
+RELAY_EVERY = 0.25
+SWEEP_EVERY = 10.0
+PAGE = 200
+#: How far back the sweep asks for workflows that closed other than by completing; visibility is eventually consistent.
+CLOSED_WITHIN = timedelta(hours=1)
+#: How soon a dispatch workflow that could not be started is tried again.
+_BEGIN_AGAIN_AFTER = 2.0
+_LEASE = "~relay"
+#: Well within the lease; renewing it at each tick would be four transactions a second for nothing.
+_RENEW_EVERY = 2.0
+
+_log = structlog.get_logger()
+
+
+async def due_scan(bell: Bell, stop: asyncio.Event) -> None:
+    """Ring for this process's senders until stopped."""
+    await _every(SCAN_EVERY, bell.scan, stop)
+
+
+async def begin_dispatch(client: Client, targets: list[str], stop: asyncio.Event) -> None:
+    """Make sure that each target of this process has its dispatch workflow; again until it has, or until stopped.
+
+    The sweep does so too, but only for the targets that the one process with the lease knows.
+    """
+    left = list(targets)
+
+    async def begin() -> None:
+        while left and not stop.is_set():
+            await telling.ensure_dispatch(client, left[0])
+            del left[0]
+
+    while left and not stop.is_set():
+        await _try(begin)
+        if left:
+            await _pause(_BEGIN_AGAIN_AFTER, stop)
+
+
+class Relay:
+    """Relay and sweep, in one process at a time."""
+
+    def __init__(self, db: Database, client: Client, targets: list[str], holder: str) -> None:
+        """Serve ``targets``; ``holder`` names this process in the lease."""
+        self._db = db
+        self._client = client
+        self._targets = targets
+        self._holder = holder
+        self._until_sweep = 0.0
+        self._renew_at = 0.0
+        self._stop = asyncio.Event()
+        #: Runs that closed lately and were dealt with; it forgets what Temporal no longer lists, so it never grows for ever.
+        self._dealt_with: set[str] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Relay and sweep until stopped, then give the lease back."""
+        self._stop = stop
+        await _every(RELAY_EVERY, self._once, stop)
+        await _try(self._hand_over)  # in an outage of the database the lease runs out by itself; the end is orderly all the same
+
+    async def _once(self) -> None:
+        more = True
+        while more:
+            if self._stop.is_set() or not await asyncio.to_thread(self._leads):
+                return
+            more = await self._relay()
+        self._until_sweep -= RELAY_EVERY
+        if self._until_sweep <= 0:
+            self._until_sweep = SWEEP_EVERY
+            await self.sweep()
+
+    async def _relay(self) -> bool:
+        """Tell one page; say whether there may be another worth telling now: after a failure there is not."""
+        due = await asyncio.to_thread(self._due)
+        if not due:
+            return False
+        told = await telling.tell_all(self._client, due, self._state_now)
+        delivered = {each.wake for each in told}
+        failed = [wake for wake in due if wake not in delivered]
+        await asyncio.to_thread(self._note, told, failed)
+        return len(due) == PAGE and not failed
+
+    async def sweep(self) -> None:
+        """Wake what is stalled, keep dispatch alive, find what was terminated."""
+        await asyncio.to_thread(self._wake_stalled)
+        await asyncio.to_thread(self._note_missing)
+        for target_id in self._targets:
+            await telling.ensure_dispatch(self._client, target_id)
+        await self._replace_cut_off()
+
+    async def _replace_cut_off(self) -> None:
+        closed = await telling.cut_off(self._client, CLOSED_WITHIN)
+        self._dealt_with &= {run_id for _, run_id in closed}
+        fresh = [(cycle_id, run_id) for cycle_id, run_id in closed if run_id not in self._dealt_with]
+        for first in range(0, len(fresh), PAGE):
+            page = fresh[first : first + PAGE]
+            await asyncio.to_thread(self._wake_cut_off, [cycle_id for cycle_id, _ in page])
+            self._dealt_with |= {run_id for _, run_id in page}
+
+    def _leads(self) -> bool:
+        if time.monotonic() < self._renew_at:
+            return True
+        with self._db.begin() as tx:
+            leads = leases.take(tx, _LEASE, self._holder) is not None
+        self._renew_at = time.monotonic() + _RENEW_EVERY if leads else 0.0
+        return leads
+
+    def _due(self) -> list[telling.Wake]:
+        with self._db.read() as tx:
+            return [telling.Wake(*due) for due in cycles.due_wakes(tx, PAGE)]
+
+    def _state_now(self, cycle_id: str) -> State:
+        with self._db.read() as tx:
+            return State(cycles.get(tx, cycle_id).state)
+
+    def _note(self, told: list[telling.Told], failed: list[telling.Wake]) -> None:
+        with self._db.begin() as tx:
+            telling.note(tx, told, failed)
+
+    def _note_missing(self) -> None:
+        with self._db.begin() as tx:
+            obligations.note_missing(tx, self._targets, PAGE)
+
+    def _wake_stalled(self) -> None:
+        with self._db.read() as tx:
+            stalled = cycles.stalled(tx, PAGE)
+        if not stalled:
+            return
+        with self._db.begin() as tx:
+            woken = cycles.wake_stalled(tx, stalled)
+        _log.info("stalled cycles woken", count=woken)
+
+    def _wake_cut_off(self, cycle_ids: list[str]) -> None:
+        with self._db.begin() as tx:
+            for row in cycles.lock(tx, cycle_ids):
+                if cycles.facts(row).active:
+                    cycles.wake(tx, row)  # also one that is told already: told to the run that was ended, perhaps
+
+    async def _hand_over(self) -> None:
+        await asyncio.to_thread(self._give_back)
+
+    def _give_back(self) -> None:
+        with self._db.begin() as tx:
+            leases.give_back(tx, _LEASE, self._holder)
+
+
+async def _every(seconds: float, action: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Repeat ``action`` until stopped; what goes wrong is never the end of the loop."""
+    while not stop.is_set():
+        await _try(action)
+        await _pause(seconds, stop)
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    """Wait, but not beyond the end."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def _try(action: Callable[[], Awaitable[None]]) -> None:
+    """Do ``action``; an outage of the database or of Temporal is logged by class and left to the next time."""
+    try:
+        await action()
+    except Exception as error:  # noqa: BLE001 - a loop that dies would lose every later wake in silence
+        _log.warning("loop will try again", loop=action.__qualname__, reason=telling.reason(error))
