@@ -28,6 +28,7 @@ from fallow.domain.people import Person, Role
 from fallow.local import stack
 from fallow.local.processes import Child
 from fallow.operations import people
+from fallow.operations.commands import Commands
 from fallow.operations.enrol import enrol_file
 from fallow.settings import Settings
 from fallow.store import cycles, keys, obligations, schema
@@ -200,6 +201,16 @@ class Premises:
         """Keep everybody out of the records."""
         with locked(self.folder / "records.db", "EXCLUSIVE"):
             yield
+
+    @contextlib.contextmanager
+    def lines_locked(self) -> Iterator[None]:
+        """Keep everybody out of the line register."""
+        with locked(self.folder / "network.db", "EXCLUSIVE"):
+            yield
+
+    def hand_back(self, cycle_id: str) -> None:
+        """Return a number to its range holder."""
+        Commands(self.wired.installation).hand_back(self.operator, cycle_id, "case 1")
 
     def _control(self, path: str, order: dict[str, int] | None = None) -> Any:
         data = None if order is None else json.dumps(order).encode()

@@ -6,6 +6,7 @@ Used by the tests of durability and by the script that records the golden histor
 import asyncio
 import contextlib
 import itertools
+import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -280,6 +281,12 @@ async def a_namespace(address: str, folder: Path) -> Settings:
 def named(events: Sequence[HistoryEvent]) -> list[str]:
     """Return the types of history events, without their common prefix."""
     return [EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in events]
+
+
+def steps_taken(events: Sequence[HistoryEvent]) -> list[str]:
+    """Return the names of the local activities that a history records, in order."""
+    markers = [event.marker_recorded_event_attributes for event in events if event.HasField("marker_recorded_event_attributes")]
+    return [json.loads(marker.details["data"].payloads[0].data)["activity_type"] for marker in markers]
 
 
 def pending_timers(events: Sequence[HistoryEvent]) -> int:

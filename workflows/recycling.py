@@ -53,8 +53,9 @@ class NumberRecyclingWorkflow:
         """Go through the lifecycle; return the last look, whose state is the cycle's end."""
         for step in STEPS:
             await self._until_done(step)
-            # A worker that died may have released the number unreported: the steps it took are then taken, and recorded, again.
-            if self._seen.ended and self._seen.state not in ("RESELLABLE", "REASSIGNED"):
+            # Released, and yet not at the last step: a worker died between its steps and their report. The rest is taken again,
+            # which changes nothing in the database, so that the history shows every step.
+            if self._seen.ended and not self._seen.released:
                 break
         return self._seen
 

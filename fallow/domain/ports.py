@@ -18,6 +18,7 @@ class Look:
         state: the cycle's state after the look.
         done: the step's promise is kept; the workflow goes on.
         ended: the cycle has ended (RESELLABLE, reclaimed, retired, …); the workflow closes.
+        released: the number has passed the gate, whatever became of it since.
         look_at: look again at this instant; None means wait for a nudge.
         held: a hold is open.
         attention: what waits for a person, as ``reason:target``.
@@ -26,6 +27,7 @@ class Look:
     state: str
     done: bool = False
     ended: bool = False
+    released: bool = False
     look_at: datetime | None = None
     held: bool = False
     attention: list[str] = field(default_factory=list)

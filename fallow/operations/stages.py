@@ -100,7 +100,15 @@ def seen(row: CycleRow, *, done: bool = False, look_at: datetime | None = None) 
     cycle = cycles.facts(row)
     ended = cycle.state not in ACTIVE
     attention = sorted(map(str, cycle.attention))
-    return Look(str(cycle.state), done=done and not ended, ended=ended, look_at=look_at, held=cycle.held, attention=attention)
+    return Look(
+        str(cycle.state),
+        done=done and not ended,
+        ended=ended,
+        released=cycle.released_at is not None,
+        look_at=look_at,
+        held=cycle.held,
+        attention=attention,
+    )
 
 
 def _ripe(tx: Tx, row: CycleRow) -> bool:

@@ -16,21 +16,14 @@ import httpx
 import pytest
 from builders import PLATFORMS, platform_keys
 
+from fallow.cli.ending import INSTALLATION
 from fallow.local.processes import Child, free_ports, start_child, wait_until, wait_until_ready
 from fallow.store import keys, schema
 from fallow.store.engine import Database
 
 _TEN_SECONDS, _A_MINUTE = timedelta(seconds=10), timedelta(minutes=1)
-_SERVE = """
-import sys
-from fallow import settings
-from fallow.api.server import serve
-from fallow.domain.errors import FallowError
-try:
-    serve(settings.load())
-except FallowError as error:
-    sys.exit(f"error: {error}")
-"""
+# The command people use: how the process ends is its part too.
+_API = [sys.executable, "-m", "fallow.cli", "api"]
 _POLICY = """
 id = "test"
 version = 1
@@ -86,7 +79,7 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def _started(variables: dict[str, str]) -> Child:
     child = start_child(
         "api",
-        [sys.executable, "-c", _SERVE],
+        _API,
         log_path=Path(variables["FALLOW_STATE"]) / f"api-{variables['FALLOW_API_PORT']}.log",
         variables=variables,
     )
@@ -173,11 +166,9 @@ def test_long_headers_are_refused(api: Child, variables: dict[str, str]) -> None
 
 def test_a_taken_port_is_one_clear_error(api: Child, variables: dict[str, str]) -> None:
     """A second process on the same port says what is wrong and what to do, in one line, and ends."""
-    second = subprocess.run(
-        [sys.executable, "-c", _SERVE], env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=60
-    )
+    second = subprocess.run(_API, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=60)
 
-    assert second.returncode == 1
+    assert second.returncode == INSTALLATION
     (line,) = second.stderr.splitlines()
     assert variables["FALLOW_API_PORT"] in line
     assert "Remedy: " in line
@@ -213,7 +204,7 @@ def test_it_dies_with_its_parent(variables: dict[str, str], tmp_path: Path) -> N
         "command, log, variables = json.loads(sys.argv[1])\n"
         "child = start_child('api', command, log_path=Path(log), variables=variables); print(child.pid, flush=True); child.wait()\n"
     )
-    told = json.dumps([[sys.executable, "-c", _SERVE], str(tmp_path / "api.log"), mine])
+    told = json.dumps([_API, str(tmp_path / "api.log"), mine])
     parent = subprocess.Popen([sys.executable, "-c", parent_source, told], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())

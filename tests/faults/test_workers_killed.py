@@ -1,11 +1,14 @@
 """Workers that die after an effect and before its report."""
 
+import os
 import signal
 
 import running
 from premises import PAYMENT, RECORDS, SOCIAL, TARGETS, Premises, locked
 
 from fallow.domain.lifecycle import State
+from fallow.local.temporal_server import RunningTemporal
+from workflows.recycling import STEPS
 
 #: What one lost worker may add to a number's history.
 PER_LOST_WORKER = 4
@@ -61,6 +64,30 @@ async def test_workers_killed_between_effect_and_report(site: Premises) -> None:
     assert asked == {PAYMENT: 2, SOCIAL: 2}
     assert len(await site.history(cycle_id)) <= usual + 2 * PER_LOST_WORKER
     assert "WorkflowReplaced" not in site.kinds(cycle_id)
+
+
+async def test_a_worker_killed_after_the_release(temporal: RunningTemporal, site: Premises) -> None:
+    """Released by a worker that died before it could say so, a number has every step in its history, also when it was returned since."""
+    site.worker()
+    site.hold_responses()
+    kept, returned = site.enrol(0, 2)
+    await running.eventually(lambda: site.held_responses() >= 2, lambda: f"both batches to be withheld; {site.logs()}")
+    with site.lines_locked():
+        site.release_responses()
+        await running.eventually(lambda: all("TagIssued" in site.kinds(each) for each in (kept, returned)), site.logs)
+        os.kill(temporal.pid, signal.SIGSTOP)
+    try:
+        await site.resellable(kept, returned)
+        site.workers[-1].kill()
+    finally:
+        os.kill(temporal.pid, signal.SIGCONT)
+    site.hand_back(returned)
+    site.worker()
+
+    for cycle_id, state in ((kept, State.RESELLABLE), (returned, State.RETURNED)):
+        assert list(dict.fromkeys(running.steps_taken(await site.history(cycle_id)))) == [step.__name__ for step in STEPS]
+        assert site.row(cycle_id).state == state
+        assert site.kinds(cycle_id).count("NumberReleased") == 1
 
 
 def references(site: Premises, cycle_id: str) -> set[str]:
