@@ -28,6 +28,7 @@ from fallow.settings import Settings
 _SETTLED_WITHIN = 150.0
 _BOTH_IN_FLIGHT_WITHIN = 40.0
 _LOOK_EVERY = 0.25
+_WIDTH_IN_A_FILE = 120
 _ACTIVE = ("ENROLLED", "QUARANTINED", "WIPING", "UNBINDING", "TAGGING")
 _CHECKER = Path(__file__).parent / "checker"
 
@@ -82,7 +83,7 @@ def run(settings: Settings, *, numbers: int, platforms: int, report: Path | None
     Raises:
         NoTemporalServer, ChildNotReady, SettingRefused: each says what to do.
     """
-    console, began = Console(), time.monotonic()
+    console, began = _console(), time.monotonic()
     with _folder(keep) as directory, ExitStack() as running:
         scene = _raise_curtain(console, settings, directory, numbers, platforms, running)
         _first_number(console, scene)
@@ -93,6 +94,13 @@ def run(settings: Settings, *, numbers: int, platforms: int, report: Path | None
         if report is not None:
             report.write_text(json.dumps(figures, indent=2) + "\n")
     return 0 if figures["violations"] == 0 else 1
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_IN_A_FILE
+    return console
 
 
 @contextmanager
@@ -193,6 +201,8 @@ def _crowd(console: Console, scene: Scene) -> int:
     with Live(console=console, refresh_per_second=4) as live:
         _kill_half_way(live, scene)
         _until_nothing_moves(live, scene)
+    if not console.is_terminal:
+        console.print()  # the last table is left there without its end of line
     return len(report["rejections"])
 
 
@@ -288,7 +298,8 @@ def _figures(verdict: Mapping[str, Any], rejected: int, scene: Scene, seconds: f
 def _close(console: Console, scene: Scene, figures: Mapping[str, Any], verdict: Mapping[str, Any], keep: Path | None) -> None:
     for violation in verdict["violations"][:20]:
         console.print(f"[red]violation[/] {violation['kind']}: {violation['what']}", markup=True)
-    console.print(f"checked: {verdict.get('checked', {})}", style="dim", markup=False)
+    checked = " · ".join(f"{count} of {what}" for what, count in verdict.get("checked", {}).items())
+    console.print(f"single checks: {checked}", style="dim", markup=False, highlight=False)
     console.rule("summary")
     console.print(demo_words.standing(figures["states"], figures["seconds"], "where they ended"))
     waiting = {each["cycle_id"]: each for query in ("held=true", "attention=true") for each in _listed(scene, query)}

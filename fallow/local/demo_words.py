@@ -58,9 +58,10 @@ def disclosure(tag: Mapping[str, Any]) -> Iterable[str]:
 
 def standing(counts: Mapping[str, int], seconds: float, note: str) -> Table:
     """Return the live table of stages."""
-    table = Table(title=f"{seconds:5.1f} s  {note}", title_justify="left", expand=False)
+    table = Table(title=f"{seconds:5.1f} s  {note}", title_justify="left", show_header=False, expand=False)
+    table.add_column("state")
+    table.add_column("numbers", justify="right")
     for name, count in counts.items():
         if count or name in ("QUARANTINED", "WIPING", "UNBINDING", "TAGGING", "RESELLABLE"):
-            table.add_column(name, justify="right")
-    table.add_row(*(str(counts[column.header]) for column in table.columns if isinstance(column.header, str)))
+            table.add_row(name, str(count))
     return table
