@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
 _MOVED = {
@@ -56,12 +57,10 @@ def disclosure(tag: Mapping[str, Any]) -> Iterable[str]:
     yield f"not asked: {', '.join(tag['not_asked']) or 'no category; platforms outside the policy were not asked'}"
 
 
-def standing(counts: Mapping[str, int], seconds: float, note: str) -> Table:
+def standing(counts: Mapping[str, int], seconds: float, note: str) -> Group:
     """Return the live table of stages."""
-    table = Table(title=f"{seconds:5.1f} s  {note}", title_justify="left", show_header=False, expand=False)
-    table.add_column("state")
-    table.add_column("numbers", justify="right")
+    table = Table("state", "numbers", show_header=False)
     for name, count in counts.items():
         if count or name in ("QUARANTINED", "WIPING", "UNBINDING", "TAGGING", "RESELLABLE"):
-            table.add_row(name, str(count))
-    return table
+            table.add_row(name, f"{count:>7}")
+    return Group(f"{seconds:5.1f} s  {note}", table)
