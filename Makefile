@@ -60,9 +60,11 @@ clean: ## remove .venv, caches and results; the Temporal server in ~/.cache/fall
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The tests skip time, so they need the newer of the servers we know.
+# The tests skip time, so they need the newer of the servers we know; `up` prefers one with web pages, and its tests
+# must not wait while that is built. Without one it runs with the other.
 temporal: setup
 	@$(FIND_SERVER) --need-time-skipping >/dev/null
+	@$(FIND_SERVER) --need-ui >/dev/null || true
 
 postgresql: setup
 	@if ! $(BIN)/python -m fallow.local.postgres >/dev/null 2>&1; then \

@@ -139,7 +139,8 @@ def running_up(cli: CommandLine, log: Path, *options: str | Path) -> Iterator[Ru
     with log.open("wb") as out:
         process = subprocess.Popen(cli.command("up", "--json", *options), stdout=out, stderr=out, env=cli.environment(), cwd=ROOT)
     try:
-        assert wait_until(lambda: b'{"ready"' in log.read_bytes() or process.poll() is not None, timedelta(seconds=120))
+        ended = wait_until(lambda: b'{"ready"' in log.read_bytes() or process.poll() is not None, timedelta(seconds=120))
+        assert ended, log.read_text()
         ready = [json.loads(line)["ready"] for line in log.read_text().splitlines() if line.startswith('{"ready"')]
         assert ready, log.read_text()
         yield RunningUp(process, ready[0], log)
