@@ -4,7 +4,7 @@ from pathlib import Path
 
 import running
 from running import fresh
-from stoppable import ONE_SECOND, a_world
+from stoppable import THREE_SECONDS, a_world
 from temporalio.client import Client
 
 from fallow.domain.lifecycle import State
@@ -20,9 +20,11 @@ async def history_with(count: int, folder: Path, client: Client) -> list[str]:
     async with running.at_work(a_world(folder, platforms=platforms), client) as engine:
         for platform in engine.world.platforms.values():
             platform.says = lambda _: None
-        cycle_id = engine.enrol(fresh(), ONE_SECOND)
+        await engine.until(engine.enrol(fresh()), State.UNBINDING)  # the worker is at work: the next one's quarantine is seen to begin
+        cycle_id = engine.enrol(fresh(), THREE_SECONDS)
         await engine.until(cycle_id, State.UNBINDING)
-        await running.eventually(lambda: all(each.asked for each in engine.world.platforms.values()), lambda: "everybody to be asked")
+        asked = engine.world.platforms.values()
+        await running.eventually(lambda: all(len(each.asked) == 2 for each in asked), lambda: "everybody to be asked")
         for platform_id in platforms:
             await engine.quiet(cycle_id)
             engine.answer(cycle_id, platform_id)

@@ -9,7 +9,7 @@ import pytest
 import running
 from builders import number
 from running import Engine, fresh
-from stoppable import LONG, ONE_SECOND
+from stoppable import LONG, ONE_SECOND, THREE_SECONDS
 
 from fallow.domain.gate import LineStatus
 from fallow.domain.lifecycle import State
@@ -41,7 +41,7 @@ def say(engine: Engine, index: int, outcome: Outcome | None, platform: str = "al
 async def test_quarantine_to_resellable_fits_the_event_budget(engine: Engine) -> None:
     """A number goes through every stage to RESELLABLE in at most 40 events, one timer, no search attribute and no trace of the number."""
     index = fresh()
-    cycle_id = engine.enrol(index, ONE_SECOND)
+    cycle_id = engine.enrol(index, THREE_SECONDS)
     assert await engine.ended(cycle_id) is State.RESELLABLE
     events = await engine.quiet(cycle_id)
     assert len(events) <= HAPPY_PATH
@@ -247,7 +247,7 @@ async def test_a_line_in_service_at_enrolment_waits_for_a_person(engine: Engine)
 
 async def test_a_register_that_is_down_delays_wiping_only(engine: Engine) -> None:
     """While the line register can't be asked nothing is wiped; once it answers, the number goes on without anybody's order."""
-    cycle_id = engine.enrol(fresh(), ONE_SECOND)
+    cycle_id = engine.enrol(fresh(), THREE_SECONDS)
     await engine.until(cycle_id, State.QUARANTINED)
     await go_on_after_an_outage(engine, cycle_id, State.QUARANTINED)
     assert await engine.ended(cycle_id) is State.RESELLABLE
