@@ -118,7 +118,7 @@ async def test_an_end_ordered_during_quarantine_closes_the_workflow(engine: Engi
 async def test_return_before_wiping_wipes_first(engine: Engine) -> None:
     """A return ordered during quarantine waits for it, has the records wiped, and asks no platform."""
     index = fresh()
-    cycle_id = engine.enrol(index, ONE_SECOND)
+    cycle_id = engine.enrol(index, THREE_SECONDS)
     await engine.until(cycle_id, State.QUARANTINED)
     engine.commands.hand_back(engine.staff.operator, cycle_id, "range holder wants it")
     assert await engine.ended(cycle_id) is State.RETURNED
