@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 async def _serve(options: argparse.Namespace, plays: Plays, truth: Truth, lines: Sequence[Line]) -> None:
+    parent = os.getppid()  # now: whoever reads "ready" may end in the next instant
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -107,13 +108,12 @@ async def _serve(options: argparse.Namespace, plays: Plays, truth: Truth, lines:
     server, port = await listen(options.port, Simulator(desk, platforms).answer)
     _write_map(options, keys, platforms, port)
     print(f"ready http://127.0.0.1:{port}", flush=True)  # noqa: T201 - what the parent waits for
-    await _until_over(stopping)
+    await _until_over(stopping, parent)
     server.close()
     await callbacks.aclose()
 
 
-async def _until_over(stopping: asyncio.Event) -> None:
-    parent = os.getppid()
+async def _until_over(stopping: asyncio.Event, parent: int) -> None:
     while os.getppid() == parent and not stopping.is_set():
         try:
             await asyncio.wait_for(stopping.wait(), _LOOK_FOR_PARENT_EVERY)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import own_systems
 import pytest
-from command_line import NOWHERE, CommandLine, assert_one_clear_line
+from command_line import NOWHERE, CommandLine, assert_one_clear_line, free_addresses
 
 from fallow.local.processes import free_ports
 
@@ -105,7 +105,7 @@ def test_a_setting_of_a_wrong_kind_is_named_without_its_value(cli: CommandLine) 
 def test_a_missing_key_file_is_named(cli: CommandLine, command: list[str]) -> None:
     """The line names the file and how to get it back."""
     (cli.state / "keys" / "signing.key").unlink()
-    ran = cli.run(*command)
+    ran = cli.run(*command, **free_addresses())
 
     assert ran.code == 4
     assert "signing.key" in ran.err

@@ -269,12 +269,15 @@ async def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", starter, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
+    assert parent.stdin is not None
     assert parent.stdout is not None
     assert (await parent.stdout.readline()).startswith(b"ready")
     parent.kill()
 
     # The simulator holds the other end of this pipe: it closes when the simulator has ended.
-    await asyncio.wait_for(parent.stdout.read(), 20)
+    await asyncio.wait_for(parent.stdout.read(), 60)
+    parent.stdin.close()
+    await parent.wait()
 
 
 async def test_a_patient_engine_gets_every_answer_in_the_end(tmp_path: Path) -> None:
