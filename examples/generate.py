@@ -74,7 +74,7 @@ def _text(number: str, **cells: str) -> str:
 
 
 def _special() -> list[Line]:
-    """Return the lines with a story, first in the file, the seed's buyer's before all."""
+    """Return the lines with a story, first in the file; before all, that of the case the project started from."""
     attention = "a person must look: "
     return [
         Line(_text("+8613800000001", prior="2", ref="CM-0001"), "RESELLABLE", "the number the project started from", "seed"),

@@ -59,6 +59,20 @@ class Settings(BaseSettings):
             return _read(self.database_url_file)
         return self.database_url.get_secret_value() or f"sqlite:///{self.folder / 'fallow.db'}"
 
+    def demand_installed(self) -> None:
+        """Refuse a place where nothing was set up: SQLite would make an empty database there, and the fault would be sought in it.
+
+        Raises:
+            SettingRefused: there is no such SQLite file; a server is not looked at.
+        """
+        file = _sqlite_file(self.url())
+        if file is None or file.is_file():
+            return
+        what = f"There is no installation in {file.parent}: no database {file.name} is there."
+        given = self.database_url_file is not None or bool(self.database_url.get_secret_value())
+        name = "FALLOW_DATABASE_URL" if given else "FALLOW_STATE"
+        raise SettingRefused(what, remedy=f"set {name} to where yours is, or run `fallow setup` (or `fallow up`) to make one there.")
+
     @property
     def folder(self) -> Path:
         """The state folder, absolute."""
@@ -86,9 +100,26 @@ def load() -> Settings:
     try:
         return Settings(_env_file=state / "settings.env")
     except ValidationError as wrong:
-        names = ", ".join(sorted({"FALLOW_" + str(fault["loc"][0]).upper() for fault in wrong.errors()}))
-        what = f"A setting has a wrong value: {names}."
-        raise SettingRefused(what, remedy="see docs/settings.md for what it takes.") from None
+        raise _refused(wrong, state / "settings.env") from None
+
+
+def _refused(wrong: ValidationError, file: Path) -> SettingRefused:
+    """Name what is wrong, never what it was set to."""
+    faults = [(fault["type"], str(fault["loc"][0]).upper()) for fault in wrong.errors()]
+    unknown = sorted({name for kind, name in faults if kind == "extra_forbidden"})  # as written: with its prefix, if it has one
+    if unknown:
+        what = f"There is no setting {', '.join(unknown)}, which {file} names."
+        return SettingRefused(what, remedy="see docs/settings.md for the names.")
+    what = f"A setting has a wrong value: {', '.join(sorted({f'FALLOW_{name}' for _, name in faults}))}."
+    return SettingRefused(what, remedy="see docs/settings.md for what it takes.")
+
+
+def _sqlite_file(url: str) -> Path | None:
+    """Return the file of a SQLite URL; None for a server, and for a database that has no plain file."""
+    scheme, _, rest = url.partition(":///")
+    path = rest.partition("?")[0]
+    plain = scheme.partition("+")[0] == "sqlite" and path not in ("", ":memory:") and not path.startswith("file:")
+    return Path(path).absolute() if plain else None
 
 
 def _read(path: Path) -> str:

@@ -24,7 +24,8 @@ from fallow.domain.people import Person, Role
 from fallow.domain.policy import Policy
 from fallow.domain.ports import Clock, CollectionReceipt, SignedDelivery, UnbindItem, WipeOrder, WipeReceipt
 from fallow.domain.rules import Rule
-from fallow.intake.cancelled_file import COLUMNS
+from fallow.domain.traffic import QuietRule
+from fallow.intake.cancelled_file import COLUMNS, OPTIONAL
 from fallow.operations.disclose import Disclosure
 from fallow.operations.enrol import enrol_file
 from fallow.operations.installation import Installation, Pace
@@ -188,6 +189,7 @@ def an_installation(
     platforms: Mapping[str, Category] = PLATFORMS,
     record_systems: Mapping[str, tuple[str, ...]] = RECORD_SYSTEMS,
     rule: Rule = RULE,
+    quiet: QuietRule | None = None,
     clock: SettableClock | None = None,
     url: str | None = None,
 ) -> World:
@@ -206,7 +208,7 @@ def an_installation(
         db=db,
         keys=ring,
         vault=Vault(ring),
-        policy=Policy("test", 1, (rule,), record_systems, platforms, next(iter(record_systems))),
+        policy=Policy("test", 1, (rule,), record_systems, platforms, next(iter(record_systems)), quiet=quiet),
         record_systems=systems,
         line_register=lines,
         platforms=asked,
@@ -280,7 +282,7 @@ def number(index: int) -> E164:
 def a_file(count: int, *, now: datetime = START, first: int = 0, **cells: str) -> bytes:
     """Return a CSV file of ``count`` cancelled numbers, one day disconnected; ``cells`` overrides columns of every line."""
     written = io.StringIO()
-    lines = csv.DictWriter(written, COLUMNS, lineterminator="\n")
+    lines = csv.DictWriter(written, (*COLUMNS, *(name for name in OPTIONAL if name in cells)), lineterminator="\n")
     lines.writeheader()
     for index in range(first, first + count):
         usual = {
@@ -348,7 +350,7 @@ def _step(world: World, cycle_id: str, state: State) -> None:
         case State.QUARANTINED:
             with world.installation.db.read() as tx:
                 world.clock.pass_to(cycles.get(tx, cycle_id).release_at)
-            stages.end_quarantine(cycle)
+            stages.end_quarantine(cycle, world.clock.now())
         case State.WIPING:
             stages.clear(cycle, TargetKind.RECORDS)
             wipe_all(world)

@@ -12,11 +12,15 @@ from builders import (
 )
 from builders_cycles import Staff, engine, facts_of, row_of, staff
 
+from fallow.domain.claims import Channel
 from fallow.domain.lifecycle import TWO_PERSON, Command, State
 from fallow.domain.obligations import Outcome
+from fallow.domain.people import Person
 from fallow.operations.sale import sell
 
 DAY = timedelta(days=1)
+#: What a reclaim must be given besides its reference.
+FORMER_HOLDER = {"ground": "former-holder"}
 ONE_PERSON = [command for command in Command if command not in TWO_PERSON and command is not Command.SELL]
 
 
@@ -35,6 +39,8 @@ def order(world: World, person: object, cycle_id: str, command: Command) -> None
             commands.withdraw(person, cycle_id, "case 1")
         case Command.RETURN:
             commands.hand_back(person, cycle_id, "case 1")
+        case Command.REMIND:
+            commands.remind(person, cycle_id, row_of(world, cycle_id).disconnected_at, Channel.SMS, "case 1")
         case _:
             commands.retry(person, cycle_id, "case 1")
 
@@ -78,3 +84,8 @@ def sold(world: World) -> str:
     cycle_id = resellable(world)
     sell(world.installation, staff(world).shop, number(0), str(facts_of(world, cycle_id).tag), "form 1")
     return cycle_id
+
+
+def claim(world: World, person: Person, cycle_id: str, ground: str = "former-holder") -> str:
+    """Propose a reclaim."""
+    return engine(world).two_person.propose(person, cycle_id, Command.RECLAIM, "identity check 1", {"ground": ground})

@@ -11,7 +11,7 @@ from builders import World, a_person, ask_all, enrolled, number, references, sig
 from sqlmodel import col, select
 
 from fallow.domain.cycle import Cycle, CycleRef, ref
-from fallow.domain.events import Event
+from fallow.domain.events import Event, Kind
 from fallow.domain.fold import fold
 from fallow.domain.lifecycle import State
 from fallow.domain.number import E164
@@ -85,6 +85,11 @@ def facts_of(world: World, cycle_id: str) -> Cycle:
     """Return a cycle's row as the domain sees it."""
     with world.installation.db.read() as tx:
         return cycles.facts(cycles.get(tx, cycle_id))
+
+
+def kinds_of(world: World, cycle_id: str) -> list[Kind]:
+    """Return the kinds of a cycle's events, in order."""
+    return [event.kind for event in events_of(world, cycle_id)]
 
 
 def row_of(world: World, cycle_id: str) -> CycleRow:
@@ -173,7 +178,7 @@ def all_at(world: World, count: int, state: State, *, first: int = 0, **cells: s
     stages = operations.stages
     steps: dict[State, Callable[[CycleRef], object]] = {
         State.ENROLLED: stages.begin_quarantine,
-        State.QUARANTINED: stages.end_quarantine,
+        State.QUARANTINED: lambda cycle: stages.end_quarantine(cycle, world.clock.now()),
         State.WIPING: lambda cycle: stages.clear(cycle, TargetKind.RECORDS),
         State.UNBINDING: lambda cycle: stages.clear(cycle, TargetKind.PLATFORM),
         State.TAGGING: operations.release.release,

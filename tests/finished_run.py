@@ -6,7 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlmodel import select
@@ -100,7 +100,8 @@ def decide(wired: Wired, folder: Path) -> None:
         cycles = dict(tx.session.exec(select(CycleRow.source_ref, CycleRow.cycle_id)).all())
     for line, command in plays.items():
         if command in (Command.RECLAIM, Command.RETIRE):
-            proposal = two.propose(FIRST, cycles[rows[line]["source_ref"]], Command(command), "case 7", {})
+            arguments = {"ground": "former-holder"} if command == Command.RECLAIM else {}
+            proposal = two.propose(FIRST, cycles[rows[line]["source_ref"]], Command(command), "case 7", arguments)
             two.approve(SECOND, proposal)
 
 
@@ -111,7 +112,7 @@ def step(wired: Wired) -> None:
     for cycle_id, state in states(wired).items():
         if state in ACTIVE:
             stages.begin_quarantine(ref(cycle_id))
-            stages.end_quarantine(ref(cycle_id))
+            stages.end_quarantine(ref(cycle_id), datetime.now(UTC))
             stages.clear(ref(cycle_id), TargetKind.RECORDS)
             stages.clear(ref(cycle_id), TargetKind.PLATFORM)
             disclosure.issue_tag(ref(cycle_id))

@@ -31,7 +31,7 @@ class Ground(RuleBasedStateMachine):
         cycle, stages = ref(cycle_id), self.engine.stages
         steps: dict[str, Callable[[], Any]] = {
             "begin": lambda: stages.begin_quarantine(cycle),
-            "end": lambda: stages.end_quarantine(cycle),
+            "end": lambda: stages.end_quarantine(cycle, self.world.clock.now()),
             "wipe": lambda: stages.clear(cycle, TargetKind.RECORDS),
             "unbind": lambda: stages.clear(cycle, TargetKind.PLATFORM),
             "tag": lambda: self.engine.disclosure.issue_tag(cycle),

@@ -187,6 +187,8 @@ class Engine:
 
     def by_two(self, cycle_id: str, command: str, **arguments: str) -> None:
         """Propose and approve."""
+        if command == Command.RECLAIM:
+            arguments = {"ground": "former-holder", **arguments}
         proposal = self.two_person.propose(self.staff.first, cycle_id, Command(command), "ref 1", arguments)
         self.two_person.approve(self.staff.second, proposal)
 

@@ -86,7 +86,7 @@ class NumberRecyclingWorkflow:
         try:
             return await workflow.execute_local_activity_method(
                 step,
-                self._cycle,
+                args=self._arguments(step),
                 start_to_close_timeout=options.STEP_FOR,
                 retry_policy=options.STEP_LOCAL_RETRY,
             )
@@ -97,7 +97,7 @@ class NumberRecyclingWorkflow:
         try:
             return await workflow.execute_activity_method(
                 step,
-                self._cycle,
+                args=self._arguments(step),
                 start_to_close_timeout=options.STEP_REGULAR_FOR,
                 schedule_to_close_timeout=options.STEP_REGULAR_WITHIN,
                 retry_policy=options.STEP_REGULAR_RETRY,
@@ -107,6 +107,10 @@ class NumberRecyclingWorkflow:
                 raise
             self._mark(held=self._shown[0], attention=True)
             return None
+
+    def _arguments(self, step: Callable[..., Any]) -> list[Any]:
+        """Return what a step is given; only the end of quarantine asks for Temporal's time, as the second of two clocks."""
+        return [self._cycle, workflow.now()] if step is QuarantineActivities.end_quarantine else [self._cycle]
 
     async def _wait(self, look_at: datetime | None, at_least: timedelta) -> timedelta:
         """Sleep until a nudge or the instant, and return the least to sleep next time: one timer for the whole quarantine.

@@ -3,12 +3,13 @@
 Imports pydantic, FastAPI and the domain.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from fallow.domain.claims import Channel, Ground
 from fallow.domain.lifecycle import Command
 from fallow.domain.number import E164
 from fallow.intake.numbering import read_number
@@ -43,6 +44,19 @@ class Referenced(_Closed):
     reference: _Reference
 
 
+class Hold(Referenced):
+    """Stop a number; somebody is to review it on that day."""
+
+    review_on: Annotated[date, Field(ge=_EARLIEST.date(), le=_LATEST.date())] | None = None
+
+
+class Remind(Referenced):
+    """Record a reminder to the former holder."""
+
+    reminded_at: _Instant
+    channel: Channel
+
+
 class Lift(Referenced):
     """Lift one hold."""
 
@@ -56,12 +70,13 @@ class Extend(Referenced):
 
 
 class Arguments(_Closed):
-    """What a two-person command needs besides its reference: lift, attest and recall in this order."""
+    """What a two-person command needs besides its reference: lift, attest (two), recall and reclaim in this order."""
 
     hold_id: _HoldId | None = None
     target_id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,40}$")] | None = None
     document_sha256: _Digest | None = None
     line_cancelled_at: _Instant | None = None
+    ground: Ground | None = None
 
 
 class Proposal(Referenced):

@@ -7,7 +7,7 @@ from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
 from fallow.api.guard import Caller, Here
-from fallow.api.messages import CycleNo, Extend, Lift, Number, NumberId, Proposal, ProposalId, Referenced, Sale
+from fallow.api.messages import CycleNo, Extend, Hold, Lift, Number, NumberId, Proposal, ProposalId, Referenced, Remind, Sale
 from fallow.domain.cycle import CycleRef
 from fallow.operations.commands import Commands
 from fallow.operations.enrol import enrol_file
@@ -25,10 +25,10 @@ async def enrol(here: Here, person: Caller, request: Request) -> dict[str, Any]:
     return {**asdict(report), "rejections": rejections}
 
 
-def hold(here: Here, person: Caller, number_id: NumberId, cycle_no: CycleNo, order: Referenced) -> dict[str, str]:
+def hold(here: Here, person: Caller, number_id: NumberId, cycle_no: CycleNo, order: Hold) -> dict[str, str]:
     """Stop a number at once; the quarantine clock goes on."""
     cycle_id = CycleRef(number_id, cycle_no).cycle_id
-    return {"cycle_id": cycle_id, "hold_id": Commands(here).hold(person, cycle_id, order.reference)}
+    return {"cycle_id": cycle_id, "hold_id": Commands(here).hold(person, cycle_id, order.reference, order.review_on)}
 
 
 def lift(here: Here, person: Caller, number_id: NumberId, cycle_no: CycleNo, order: Lift) -> dict[str, str]:
@@ -59,6 +59,13 @@ def hand_back(here: Here, person: Caller, number_id: NumberId, cycle_no: CycleNo
     return {"cycle_id": cycle_id}
 
 
+def remind(here: Here, person: Caller, number_id: NumberId, cycle_no: CycleNo, order: Remind) -> dict[str, str]:
+    """Record that the former holder was reminded of the accounts that hang on the number."""
+    cycle_id = CycleRef(number_id, cycle_no).cycle_id
+    Commands(here).remind(person, cycle_id, order.reminded_at, order.channel, order.reference)
+    return {"cycle_id": cycle_id}
+
+
 def retry(here: Here, person: Caller, number_id: NumberId, cycle_no: CycleNo, order: Referenced) -> dict[str, str]:
     """Look again after the cause of ATTENTION was mended."""
     cycle_id = CycleRef(number_id, cycle_no).cycle_id
@@ -76,6 +83,11 @@ def propose(here: Here, person: Caller, number_id: NumberId, cycle_no: CycleNo, 
 def approve(here: Here, person: Caller, proposal_id: ProposalId) -> dict[str, str]:
     """Approve and carry out a proposal."""
     return {"cycle_id": TwoPerson(here).approve(person, proposal_id)}
+
+
+def deny(here: Here, person: Caller, proposal_id: ProposalId, order: Referenced) -> dict[str, str]:
+    """Deny a proposal; two denied claims lock a number against further ones."""
+    return {"cycle_id": TwoPerson(here).deny(person, proposal_id, order.reference)}
 
 
 def show_tag(here: Here, person: Caller, wanted: Number) -> dict[str, Any]:

@@ -1,13 +1,18 @@
 """What readers may ask: where numbers, batches and targets stand. Each endpoint is one read model of ``fallow.operations.status``."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Query
 
 from fallow.api.guard import Caller, Here
 from fallow.api.messages import AfterCycle, AfterReference, BatchId, CycleNo, Limit, Number, NumberId, PlatformId
 from fallow.domain.cycle import CycleRef
 from fallow.domain.errors import NotKnown
 from fallow.domain.lifecycle import State
-from fallow.operations import status
+from fallow.operations import outlook, status
+
+_Days = Annotated[int, Query(ge=1, le=outlook.LONGEST_FORECAST)]
+_AfterHold = Annotated[str | None, Query(pattern="^h_[a-z2-7]{26}$", description="the last hold_id of the page before")]
 
 
 def show_cycle(here: Here, person: Caller, number_id: NumberId, cycle_no: CycleNo) -> dict[str, Any]:
@@ -32,6 +37,24 @@ def list_cycles(
 def count_cycles(here: Here, person: Caller) -> dict[str, int]:
     """Count cycles by state, and those HELD or waiting for a person (ATTENTION)."""
     return status.counts(here, person)
+
+
+def forecast(here: Here, person: Caller, days: _Days = outlook.FORECAST_DAYS) -> dict[str, Any]:
+    """Count the ends of quarantine by UTC day, and those that a hold or a person stops."""
+    return outlook.forecast(here, person, days)
+
+
+def list_overdue(
+    here: Here, person: Caller, after: AfterCycle = None, reviews_after: _AfterHold = None, limit: Limit = 100
+) -> dict[str, Any]:
+    """List cycles past their rule's maximum and holds to be reviewed: pass `next` as `after`, `next_review` as `reviews_after`."""
+    found = outlook.overdue(here, person, outlook.Cursors(after, reviews_after), limit=limit)
+    late, due = found["overdue"], found["reviews_due"]
+    return {
+        **found,
+        "next": late[-1]["cycle_id"] if len(late) == limit else None,
+        "next_review": due[-1]["hold_id"] if len(due) == limit else None,
+    }
 
 
 def find_number(here: Here, person: Caller, wanted: Number) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fallow.api import answers, health, ordering, reading
+from fallow.api import answers, feeding, health, ordering, reading
 from fallow.api.bounds import SMALL, UPLOAD, Bounds
 from fallow.api.guard import Open, Policy
 from fallow.domain.people import Action
@@ -39,8 +39,13 @@ ROUTES = (
     Route("GET", "/v1/platforms/{platform_id}/requests", reading.list_own_requests, Action.READ_OWN_REQUESTS),
     Route("POST", "/v1/batches", ordering.enrol, Action.ENROL, UPLOAD),
     Route("GET", "/v1/batches/{batch_id}", reading.show_batch, Action.READ),
+    Route("POST", "/v1/traffic", feeding.feed_traffic, Action.ENROL, UPLOAD),
+    Route("POST", "/v1/inventory", feeding.feed_inventory, Action.ENROL, UPLOAD),
+    Route("POST", "/v1/inventory/reconcile", feeding.reconcile_inventory, Action.READ, UPLOAD),
     Route("GET", "/v1/cycles", reading.list_cycles, Action.READ),
     Route("GET", "/v1/counts", reading.count_cycles, Action.READ),
+    Route("GET", "/v1/forecast", reading.forecast, Action.READ),
+    Route("GET", "/v1/overdue", reading.list_overdue, Action.READ),
     Route("GET", _CYCLE, reading.show_cycle, Action.READ),
     Route("POST", "/v1/numbers/lookup", reading.find_number, Action.READ),
     Route("POST", f"{_CYCLE}/hold", ordering.hold, Action.COMMAND),
@@ -48,9 +53,11 @@ ROUTES = (
     Route("POST", f"{_CYCLE}/extend", ordering.extend, Action.COMMAND),
     Route("POST", f"{_CYCLE}/withdraw", ordering.withdraw, Action.COMMAND),
     Route("POST", f"{_CYCLE}/return", ordering.hand_back, Action.COMMAND),
+    Route("POST", f"{_CYCLE}/remind", ordering.remind, Action.COMMAND),
     Route("POST", f"{_CYCLE}/retry", ordering.retry, Action.COMMAND),
     Route("POST", f"{_CYCLE}/proposals", ordering.propose, Action.PROPOSE),
     Route("POST", "/v1/proposals/{proposal_id}/approve", ordering.approve, Action.APPROVE),
+    Route("POST", "/v1/proposals/{proposal_id}/deny", ordering.deny, Action.APPROVE),
     Route("POST", "/v1/tags", ordering.show_tag, Action.READ_TAG),
     Route("POST", "/v1/sales", ordering.record_sale, Action.SELL),
     Route("GET", "/v1/targets", reading.list_targets, Action.READ),

@@ -25,6 +25,7 @@ def acting(key_file: Path | None) -> Iterator[tuple[Installation, Person]]:
     """
     settings = load()
     logs.configure(at_a_terminal(settings))
+    settings.demand_installed()
     with wire(settings) as wired:
         here = wired.installation
         yield here, who(settings, here.db, here.keys, key_file)
@@ -39,6 +40,7 @@ def opened() -> Iterator[tuple[Settings, Database, Keys]]:
     """
     settings = load()
     logs.configure(at_a_terminal(settings))
+    settings.demand_installed()
     ring = Keys(settings.file("keys"))
     db = open_database(settings)
     try:

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from fallow.cli import access, enrolling, installing, listing, ordering, running, selling
+from fallow.cli import access, enrolling, feeding, installing, listing, ordering, outlook, running, selling
 
 _EXITS = (
-    "Exit codes: 0 done · 1 refused by the engine · 2 wrong usage · 3 done in part (some lines rejected) · 4 a setting, key, file or "
-    "part of the installation is wrong · 5 not known · 75 a system did not answer, try again · 70 a fault of fallow."
+    "Exit codes: 0 done · 1 refused by the engine · 2 wrong usage · 3 done in part (lines rejected or found amiss) · 4 a setting, key, "
+    "file or part of the installation is wrong · 5 not known · 75 a system did not answer, try again · 70 a fault of fallow."
 )
 
 app = typer.Typer(
@@ -36,8 +36,9 @@ def options(*, debug: Annotated[bool, typer.Option("--debug", help="Show the tra
 
 _COMMANDS: tuple[Callable[..., object], ...] = (
     *(installing.setup, running.up, running.demo, running.worker, running.api, installing.doctor, enrolling.enrol),
-    *(ordering.hold, ordering.lift, ordering.extend, ordering.withdraw, ordering.retry),
-    *(ordering.propose, ordering.reclaim, ordering.retire, ordering.attest, ordering.recall, ordering.approve),
+    *(ordering.hold, ordering.lift, ordering.extend, ordering.remind, ordering.withdraw, ordering.retry),
+    *(ordering.propose, ordering.reclaim, ordering.retire, ordering.attest, ordering.recall, ordering.unlock),
+    *(ordering.approve, ordering.deny),
     *(listing.proposals, listing.targets),
 )
 for _command in _COMMANDS:
@@ -48,6 +49,11 @@ numbers.command("list", epilog=_EXITS)(listing.list_numbers)
 numbers.command(epilog=_EXITS)(listing.count)
 numbers.command(epilog=_EXITS)(listing.show)
 numbers.command(epilog=_EXITS)(listing.find)
+numbers.command(epilog=_EXITS)(outlook.forecast)
+numbers.command(epilog=_EXITS)(outlook.overdue)
+numbers.command(epilog=_EXITS)(feeding.traffic)
+numbers.command(epilog=_EXITS)(feeding.inventory)
+numbers.command(epilog=_EXITS)(feeding.reconcile)
 numbers.command(epilog=_EXITS)(selling.export)
 numbers.command(epilog=_EXITS)(selling.tag)
 numbers.command(epilog=_EXITS)(selling.sell)

@@ -1,29 +1,46 @@
 """What is asked for instead of being typed as an argument: a phone number, an API key."""
 
+import re
 import sys
 
 import typer
 
-from fallow.domain.errors import InputRefused, PersonRefused
+from fallow.domain.errors import InputRefused, NumberMalformed, PersonRefused
 from fallow.domain.number import E164
 
 _LONGEST_LINE = 256
+#: International digits without their plus sign, as `fallow numbers export` writes them.
+_BARE = re.compile(r"[1-9][0-9]{7,14}", re.ASCII)
 
 
 def ask_number() -> E164:
-    """Read one phone number from standard input, or ask for it at a terminal.
+    """Read one phone number from standard input, or ask for it at a terminal. The plus sign may be missing, as in an export.
 
     Raises:
-        NumberMalformed: it is not in E.164 form.
+        NumberMalformed: it is neither in E.164 form nor the digits of a valid international number.
         InputRefused: there is none, or more than one.
     """
     if sys.stdin.isatty():
-        return E164(str(typer.prompt("Phone number (+ and digits)", err=True)).strip())
+        return _number(str(typer.prompt("Phone number (+ and digits)", err=True)).strip())
     lines = [line.strip() for line in sys.stdin.read(_LONGEST_LINE).splitlines() if line.strip()]
     if len(lines) != 1:
         what = "Standard input holds no phone number." if not lines else "Standard input holds more than one line."
         raise InputRefused(what, remedy="give one number a call: `fallow numbers find < file`, or run it at a terminal and be asked.")
-    return E164(lines[0])
+    return _number(lines[0])
+
+
+def _number(text: str) -> E164:
+    if not _BARE.fullmatch(text):
+        return E164(text)
+    import phonenumbers  # noqa: PLC0415 - heavy
+
+    from fallow.intake.numbering import read_number  # noqa: PLC0415 - heavy
+
+    try:
+        country = phonenumbers.region_code_for_number(phonenumbers.parse(f"+{text}"))
+        return read_number(f"+{text}", country or "")
+    except (phonenumbers.NumberParseException, NumberMalformed):
+        return E164(text)  # refused in its words: what was typed has no plus sign
 
 
 def ask_key() -> str:

@@ -109,6 +109,7 @@ def _keys(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
+    settings.demand_installed()
     db = open_database(settings)
     try:
         found = diagnose(db)
@@ -151,6 +152,7 @@ def _maps(settings: Settings) -> Iterator[Finding]:
 def _owing(settings: Settings, mapped: set[str]) -> Iterator[Finding]:
     """Name targets that cycles still wait for and that nobody can ask: nothing else would say so."""
     try:
+        settings.demand_installed()
         db = open_database(settings)
     except FallowError:
         return  # found by the database's own check

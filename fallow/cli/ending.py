@@ -59,8 +59,7 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, FallowError):
         return Fault(error.code, error.what, error.remedy, _exit_code(error))
     if isinstance(error, typer.TyperException):
-        usage = str(getattr(error, "message", error)).strip().rstrip(".")
-        return Fault("usage", f"{usage}." if usage else _HELP_WAS_SHOWN, "see `fallow --help`, or --help after the command.", USAGE)
+        return Fault("usage", _sentence(error.format_message()), "see `fallow --help`, or --help after the command.", USAGE)
     if _is_from_a_database(error):
         what = f"The database could not do its part ({type(error).__name__})."
         return Fault(
@@ -92,6 +91,12 @@ def _exit_code(error: FallowError) -> int:
     if isinstance(error, NumberAsArgument):
         return USAGE
     return TRY_AGAIN if isinstance(error, TargetUnavailable) else REFUSED
+
+
+def _sentence(text: str) -> str:
+    """Return what a wrong usage is in one line that ends as a sentence does; empty where the help was the answer."""
+    line = " ".join(text.split())
+    return line if not line or line.endswith((".", "?", "!")) else f"{line}."
 
 
 def _is_from_a_database(error: Exception) -> bool:

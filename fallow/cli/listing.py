@@ -137,22 +137,30 @@ def proposals(*, key_file: KeyFile = None, json: Json = False) -> None:
 
 
 def _print_cycle(found: dict[str, Any]) -> None:
-    lists = ("obligations", "holds", "proposals", "timeline", "attention")
-    facts = {name: _words(value) if isinstance(value, dict) else value for name, value in found.items() if name not in lists}
-    print_facts({**facts, "overlays": _overlays(found)})
+    apart = ("obligations", "holds", "proposals", "timeline", "attention", "held", "demo", "explanation", "explanation_zh")
+    facts = {name: _plain(name, value) for name, value in found.items() if name not in apart}
+    first = {"cycle_id": found["cycle_id"], "state": found["state"], "overlays": _overlays(found)}
+    print_facts({**first, **facts, "policy": _cited(found["policy"])})
+    print_line(found["explanation"])
+    print_line(found["explanation_zh"])
     for each in found["attention"]:
-        print_line(f"ATTENTION {each['reason']} {each['target_id'] or ''}: {each['next']}")
-    _print_list("holds", found["holds"], ("hold_id", "reference", "placed_by", "placed_at"))
+        print_line(f"ATTENTION {' '.join(filter(None, (each['reason'], each['target_id'])))}: {each['next']}")
+    _print_list("holds", found["holds"], ("hold_id", "reference", "review_on", "placed_by", "placed_at"))
     _print_list("proposals", found["proposals"], ("proposal_id", "command", "proposed_by", "proposed_at"))
     _print_list("obligations", found["obligations"], ("target_id", "kind", "status", "outcome", "attempts", "asked", "due_at"))
-    print_line("\ntimeline".strip())
+    print_line("timeline")
     print_table(("at", "event", ""), [(_short(each["at"]), each["kind"], _words(each["body"])) for each in found["timeline"]])
+
+
+def _cited(policy: dict[str, Any]) -> str:
+    sets = f", rule sets {', '.join(policy['rule_sets'])}" if policy["rule_sets"] else ""
+    return f"{policy['policy_id']} version {policy['version']}{sets}, frozen as {policy['digest'][:12]}"
 
 
 def _print_list(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     if rows:
         print_line(title)
-        print_table([name.replace("_", " ") for name in columns], [[each[name] for name in columns] for each in rows])
+        print_table([name.replace("_", " ") for name in columns], [[_plain(name, each[name]) for name in columns] for each in rows])
 
 
 def _overlays(cycle: dict[str, Any]) -> str:
@@ -162,6 +170,10 @@ def _overlays(cycle: dict[str, Any]) -> str:
 
 def _short(instant: str | None) -> str:
     return "-" if instant is None else f"{instant[:19].replace('T', ' ')}Z"
+
+
+def _plain(name: str, value: Any) -> Any:
+    return _short(value) if name.endswith("_at") else value
 
 
 def _words(values: dict[str, Any]) -> str:

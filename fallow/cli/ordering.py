@@ -9,6 +9,7 @@ import typer
 
 from fallow.cli.showing import print_json, print_line
 from fallow.cli.words import CycleId, Json, KeyFile, Reference
+from fallow.domain.claims import Channel, Ground
 from fallow.domain.errors import InstantMalformed
 from fallow.domain.lifecycle import Command
 
@@ -27,15 +28,25 @@ class Proposable(StrEnum):
     LIFT = "lift"
     ATTEST = "attest"
     RECALL = "recall"
+    UNLOCK = "unlock"
 
 
-def hold(cycle: CycleId, reference: Reference, *, key_file: KeyFile = None, json: Json = False) -> None:
+def hold(
+    cycle: CycleId,
+    reference: Reference,
+    *,
+    review_on: Annotated[
+        datetime | None, typer.Option("--review-on", formats=["%Y-%m-%d"], metavar="DATE", help="When somebody must review it.")
+    ] = None,
+    key_file: KeyFile = None,
+    json: Json = False,
+) -> None:
     """Stop a number at once, under a case reference. The quarantine clock goes on."""
     from fallow.cli.acting import acting  # noqa: PLC0415 - heavy
     from fallow.operations.commands import Commands  # noqa: PLC0415 - heavy
 
     with acting(key_file) as (here, person):
-        hold_id = Commands(here).hold(person, cycle, reference)
+        hold_id = Commands(here).hold(person, cycle, reference, None if review_on is None else review_on.date())
     _say(json, f"{cycle} is held: {hold_id}", cycle_id=cycle, hold_id=hold_id)
 
 
@@ -80,6 +91,25 @@ def hand_back(cycle: CycleId, reference: Reference, *, key_file: KeyFile = None,
     _say(json, f"{cycle} goes back to its range holder", cycle_id=cycle)
 
 
+def remind(
+    cycle: CycleId,
+    at: Annotated[str, typer.Option("--at", metavar="INSTANT", help="When the former holder was reminded, ISO 8601 with an offset.")],
+    channel: Annotated[Channel, typer.Option("--channel", help="How.")],
+    reference: Reference,
+    *,
+    key_file: KeyFile = None,
+    json: Json = False,
+) -> None:
+    """Record that the former holder was reminded of the accounts that hang on the number."""
+    from fallow.cli.acting import acting  # noqa: PLC0415 - heavy
+    from fallow.operations.commands import Commands  # noqa: PLC0415 - heavy
+
+    instant = _instant(at)
+    with acting(key_file) as (here, person):
+        Commands(here).remind(person, cycle, instant, channel, reference)
+    _say(json, f"{cycle}: the reminder by {channel} is recorded", cycle_id=cycle)
+
+
 def retry(cycle: CycleId, reference: Reference, *, key_file: KeyFile = None, json: Json = False) -> None:
     """Look again after the cause of ATTENTION was mended."""
     from fallow.cli.acting import acting  # noqa: PLC0415 - heavy
@@ -99,18 +129,39 @@ def propose(
     target: Annotated[str | None, typer.Option("--target", help="For attest: which platform.")] = None,
     document_sha256: Annotated[str | None, typer.Option("--document-sha256", help="For attest: the document's SHA-256.")] = None,
     line_cancelled_at: Annotated[str | None, typer.Option("--line-cancelled-at", metavar="INSTANT", help="For recall: when.")] = None,
+    ground: Annotated[Ground | None, typer.Option("--ground", help="For reclaim: why.")] = None,
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
     """Propose what takes two people; another person approves it. Neither may be the one who enrolled the number."""
-    options = {"hold_id": hold_id, "target_id": target, "document_sha256": document_sha256, "line_cancelled_at": line_cancelled_at}
+    options = {
+        "hold_id": hold_id,
+        "target_id": target,
+        "document_sha256": document_sha256,
+        "line_cancelled_at": line_cancelled_at,
+        "ground": ground,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     _propose(Command(command), cycle, reference, given, key_file, json=json)
 
 
-def reclaim(cycle: CycleId, reference: Reference, *, key_file: KeyFile = None, json: Json = False) -> None:
-    """Propose that the former holder takes the number back; the reference is the identity check's. Before wiping only."""
-    _propose(Command.RECLAIM, cycle, reference, {}, key_file, json=json)
+def reclaim(
+    cycle: CycleId,
+    reference: Reference,
+    *,
+    ground: Annotated[
+        Ground, typer.Option("--ground", help="Who comes back: the former holder, a successor, or somebody cut off by mistake.")
+    ] = Ground.FORMER_HOLDER,
+    key_file: KeyFile = None,
+    json: Json = False,
+) -> None:
+    """Propose that somebody takes the number back; the reference is the identity check's. Before wiping only."""
+    _propose(Command.RECLAIM, cycle, reference, {"ground": ground}, key_file, json=json)
+
+
+def unlock(cycle: CycleId, reference: Reference, *, key_file: KeyFile = None, json: Json = False) -> None:
+    """Propose to take claims again after two of them failed their identity check; nobody who made one can take part."""
+    _propose(Command.UNLOCK, cycle, reference, {}, key_file, json=json)
 
 
 def retire(cycle: CycleId, reference: Reference, *, key_file: KeyFile = None, json: Json = False) -> None:
@@ -146,6 +197,22 @@ def approve(
     _say(json, f"{proposal} is approved and done: {cycle_id}", proposal_id=proposal, cycle_id=cycle_id)
 
 
+def deny(
+    proposal: Annotated[str, typer.Argument(metavar="PROPOSAL", help="pr_…; `fallow proposals` lists them.")],
+    reference: Reference,
+    *,
+    key_file: KeyFile = None,
+    json: Json = False,
+) -> None:
+    """Deny what another person proposed; the reference says why. Two denied claims lock a number against further ones."""
+    from fallow.cli.acting import acting  # noqa: PLC0415 - heavy
+    from fallow.operations.two_person import TwoPerson  # noqa: PLC0415 - heavy
+
+    with acting(key_file) as (here, person):
+        cycle_id = TwoPerson(here).deny(person, proposal, reference)
+    _say(json, f"{proposal} is denied: {cycle_id}", proposal_id=proposal, cycle_id=cycle_id)
+
+
 def _propose(command: Command, cycle: str, reference: str, given: dict[str, str], key_file: Path | None, *, json: bool) -> None:
     from fallow.cli.acting import acting  # noqa: PLC0415 - heavy
     from fallow.operations.two_person import TwoPerson  # noqa: PLC0415 - heavy
@@ -154,7 +221,7 @@ def _propose(command: Command, cycle: str, reference: str, given: dict[str, str]
         given["line_cancelled_at"] = _instant(given["line_cancelled_at"]).isoformat()
     with acting(key_file) as (here, person):
         proposal_id = TwoPerson(here).propose(person, cycle, command, reference, given)
-    text = f"{command} of {cycle} is proposed; another person runs: fallow approve {proposal_id}"
+    text = f"{command} of {cycle} is proposed; another person runs: fallow approve {proposal_id} (or: fallow deny)"
     _say(json, text, cycle_id=cycle, proposal_id=proposal_id)
 
 

@@ -55,7 +55,9 @@ def worker(*, json: Json = False) -> None:
     """Run a worker process until SIGTERM or Ctrl-C; any number may run. Logs JSON lines to standard error."""
     del json  # its output is its log, which is JSON already
     from fallow.cli.working import work  # noqa: PLC0415 - heavy
+    from fallow.settings import load  # noqa: PLC0415 - heavy
 
+    load().demand_installed()
     work()
 
 
@@ -68,4 +70,5 @@ def api(*, json: Json = False) -> None:
 
     settings = load()
     logs.configure(settings.log_level)
+    settings.demand_installed()
     serve(settings)

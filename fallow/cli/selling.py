@@ -62,7 +62,7 @@ def export(
     if json:
         print_json({"exported": exported, "output": str(output)})
     elif output is not None:
-        print_line(f"{exported} numbers are in {output}")
+        print_line(f"{exported} {'number is' if exported == 1 else 'numbers are'} in {output}")
 
 
 def tag(*, key_file: KeyFile = None, json: Json = False) -> None:

@@ -18,6 +18,12 @@ class Reason(StrEnum):
     WIPE_INCOMPLETE = "wipe-incomplete"
     TARGET_MISSING = "target-missing"
     GATE_SHORT = "gate-short"
+    REMINDER_MISSING = "reminder-missing"
+    STILL_CALLED = "still-called"
+    TRAFFIC_UNKNOWN = "traffic-unknown"
+    WRONGFUL_DISCONNECT = "wrongful-disconnect"
+    RECLAIM_WAITS = "reclaim-waits"
+    RECLAIM_LOCKED = "reclaim-locked"
 
 
 NEXT: dict[Reason, str] = {
@@ -32,6 +38,12 @@ NEXT: dict[Reason, str] = {
     Reason.TARGET_MISSING: "it is owed to a target that is in no map any more: put the target back into its map, with its keys.",
     Reason.WIPE_INCOMPLETE: "rows in scope remained after the wipe: see the receipt, mend the records map, then `retry`.",
     Reason.GATE_SHORT: "the gate found evidence missing: see `fallow numbers show`, mend it, then `retry`.",
+    Reason.REMINDER_MISSING: "the policy wants its former holder reminded first: remind them and record it with `remind`.",
+    Reason.STILL_CALLED: "the world still calls it and its time is up: `extend` and let it lie, `retire` it, or `retry` once it is quiet.",
+    Reason.TRAFFIC_UNKNOWN: "its traffic counters are missing and its time is up: feed them with `fallow numbers traffic`, then `retry`.",
+    Reason.WRONGFUL_DISCONNECT: "cut off by mistake: two people `reclaim` it for its holder, before all else; `retry` if it was none.",
+    Reason.RECLAIM_WAITS: "somebody claims it: a second person approves the proposal or denies it; `retry` once it has expired.",
+    Reason.RECLAIM_LOCKED: "two claims failed their identity check: two people `unlock` it, or `retry` to let it go on for nobody.",
 }
 
 

@@ -54,6 +54,8 @@ class Cycle:
         quarantine_ended_at: when quarantine was settled, or None.
         tag: digest of the disclosure tag, or None.
         released_at: when it became RESELLABLE, or None.
+        reminded_at: when the former holder was last reminded that accounts hang on the number, or None.
+        denials: claims of a former holder that failed their identity check, since the last unlocking.
     """
 
     state: State
@@ -69,6 +71,8 @@ class Cycle:
     quarantine_ended_at: datetime | None = None
     tag: str | None = None
     released_at: datetime | None = None
+    reminded_at: datetime | None = None
+    denials: int = 0
 
     @property
     def held(self) -> bool:

@@ -1,4 +1,4 @@
-"""The disclosure tag: what the buyer is told before paying (seed.md: the duty to disclose; not to tell is fraud)."""
+"""The disclosure tag: what the buyer is told before paying: a duty, since not to tell is fraud."""
 
 import hashlib
 from collections.abc import Iterable

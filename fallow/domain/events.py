@@ -15,7 +15,8 @@ from typing import Any
 class Kind(StrEnum):
     """Every kind of event and the keys of its body."""
 
-    #: disconnected_at, release_at, policy, demo, handback, enrolled_by, batch_id
+    #: disconnected_at, release_at, policy, demo, handback, enrolled_by, batch_id, jitter_seconds (part of release_at),
+    #: denials (failed claims that the number brings along)
     CYCLE_ENROLLED = "CycleEnrolled"
     #: status (LineStatus), stage ("enrolment" | "retry" | "wiping" | "gate"), asked_at
     LINE_CHECKED = "LineChecked"
@@ -23,10 +24,18 @@ class Kind(StrEnum):
     QUARANTINE_BEGAN = "QuarantineBegan"
     #: release_at, by, reference
     QUARANTINE_EXTENDED = "QuarantineExtended"
-    #: hold_id, by, reference
+    #: hold_id, by, reference; where one was given review_on (date)
     HOLD_PLACED = "HoldPlaced"
     #: hold_id, by, reference
     HOLD_LIFTED = "HoldLifted"
+    #: at (instant), channel, by, reference
+    HOLDER_REMINDED = "HolderReminded"
+    #: stage ("wiping" | "gate"), verdict, judged_on; of the window: from_on, to_on, attempts, messages, otp_like, missing (days); digest
+    TRAFFIC_JUDGED = "TrafficJudged"
+    #: proposal_id, by, second, reference
+    RECLAIM_DENIED = "ReclaimDenied"
+    #: by, second, reference
+    RECLAIM_UNLOCKED = "ReclaimUnlocked"
     #: attention; for gate-short also why (what is missing)
     ATTENTION_RAISED = "AttentionRaised"
     #: attention
@@ -43,7 +52,7 @@ class Kind(StrEnum):
     NUMBER_RELEASED = "NumberReleased"
     #: tag, acknowledgement, by
     NUMBER_SOLD = "NumberSold"
-    #: by, second, reference
+    #: by, second, reference, ground (people who come back: former-holder, successor, wrongful)
     HOLDER_RECLAIMED = "HolderReclaimed"
     #: by, second, reference
     NUMBER_RETIRED = "NumberRetired"
@@ -57,6 +66,8 @@ class Kind(StrEnum):
     CYCLE_RECALLED = "CycleRecalled"
     #: command, proposal_id, by, reference
     COMMAND_PROPOSED = "CommandProposed"
+    #: proposal_id, by, second, reference
+    PROPOSAL_DENIED = "ProposalDenied"
     #: by, reference
     RETRY_ORDERED = "RetryOrdered"
     #: why

@@ -33,6 +33,7 @@ def begin(event: Event) -> Cycle:
         body["policy"],
         demo=body["demo"],
         handback=body["handback"],
+        denials=body.get("denials", 0),
     )
 
 
@@ -41,7 +42,7 @@ def apply(cycle: Cycle, event: Event) -> Cycle:
     return replace(cycle, **_changes(cycle, event))
 
 
-def _changes(cycle: Cycle, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0911 - one case a kind reads better than a table of lambdas
+def _changes(cycle: Cycle, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 - one case a kind reads better than a table of lambdas
     body = event.body
     match event.kind:
         case Kind.QUARANTINE_EXTENDED:
@@ -58,6 +59,13 @@ def _changes(cycle: Cycle, event: Event) -> dict[str, Any]:  # noqa: C901, PLR09
             ended_at = event.at if body["stage"] == "QUARANTINE" else cycle.quarantine_ended_at
             settled = (*cycle.settled, body["stage"])
             return {"settled": settled, "state": _AFTER_STAGE[body["stage"]], "quarantine_ended_at": ended_at}
+        case Kind.HOLDER_REMINDED:
+            at = datetime.fromisoformat(body["at"])
+            return {"reminded_at": max(at, cycle.reminded_at or at)}
+        case Kind.RECLAIM_DENIED:
+            return {"denials": cycle.denials + 1}
+        case Kind.RECLAIM_UNLOCKED:
+            return {"denials": 0}
         case Kind.TAG_ISSUED:
             return {"tag": body["tag"]}
         case Kind.RETURN_ORDERED:

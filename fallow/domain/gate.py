@@ -14,6 +14,7 @@ from fallow.domain.cycle import Cycle
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import CLEARED_BY_PLATFORM, Obligation, Outcome, Status, TargetKind
 from fallow.domain.policy import Policy
+from fallow.domain.traffic import Verdict
 
 #: How old the second look at the line register may be when the gate opens.
 LINE_CHECK_FRESH_FOR = timedelta(minutes=5)
@@ -63,6 +64,8 @@ class View:
         earliest_release_at: recomputed from the frozen rule, without jitter and extensions.
         obligations: every obligation of the cycle.
         proofs: evidence found for them.
+        reminder_due: whether the frozen rule wants a reminder to the former holder.
+        traffic: the verdict on residual traffic, judged now; None where the policy does not look at it.
         line_status: the register's last answer for the gate, or None.
         line_checked_at: when it was given.
         expected_tag: digest of the tag that follows from the facts.
@@ -75,6 +78,8 @@ class View:
     earliest_release_at: datetime
     obligations: tuple[Obligation, ...]
     proofs: tuple[Proof, ...]
+    reminder_due: bool
+    traffic: Verdict | None
     line_status: LineStatus | None
     line_checked_at: datetime | None
     expected_tag: str
@@ -104,6 +109,10 @@ def _standing(view: View) -> Iterator[str]:
 def _quarantine(view: View) -> Iterator[str]:
     if view.now < max(view.cycle.release_at, view.earliest_release_at):
         yield "quarantine is not over"
+    if view.reminder_due and view.cycle.reminded_at is None:
+        yield "no reminder to the former holder is recorded"
+    if view.policy.quiet is not None and view.traffic is not Verdict.QUIET:
+        yield f"residual traffic is {view.traffic or 'not judged'}"
 
 
 def _line(view: View) -> Iterator[str]:

@@ -38,16 +38,21 @@ class Command(StrEnum):
     ATTEST = "attest"
     SELL = "sell"
     RECALL = "recall"
+    REMIND = "remind"
+    UNLOCK = "unlock"
 
 
 #: Stages that move by themselves; a workflow runs while a cycle is in one of them.
 ACTIVE = (State.ENROLLED, State.QUARANTINED, State.WIPING, State.UNBINDING, State.TAGGING)
 #: States after which the workflow closes.
 ENDED = tuple(state for state in State if state not in ACTIVE)
-#: Commands that take two people, neither of them the one who enrolled the number (seed: this is the SIM-fraud door).
-TWO_PERSON = frozenset({Command.RECLAIM, Command.RETIRE, Command.ATTEST, Command.RECALL})
+#: Commands that take two people, neither of them the one who enrolled the number: this is the SIM-fraud door.
+TWO_PERSON = frozenset({Command.RECLAIM, Command.RETIRE, Command.ATTEST, Command.RECALL, Command.UNLOCK})
 
-_BEFORE_WIPING = {Command.HOLD, Command.EXTEND, Command.RECLAIM, Command.RETIRE, Command.WITHDRAW, Command.RETURN, Command.RETRY}
+_BEFORE_WIPING = {
+    *(Command.HOLD, Command.EXTEND, Command.RECLAIM, Command.RETIRE, Command.WITHDRAW, Command.RETURN, Command.RETRY),
+    *(Command.REMIND, Command.UNLOCK),
+}
 _ALLOWED: dict[State, set[Command]] = {
     State.ENROLLED: _BEFORE_WIPING,
     State.QUARANTINED: _BEFORE_WIPING,
@@ -62,8 +67,11 @@ _NOT_WHILE_HELD = {Command.RECLAIM, Command.WITHDRAW, Command.RETURN, Command.SE
 _WHY_NOT = {
     Command.RECLAIM: "reclaim is possible only before wiping begins; a new contract needs another number.",
     Command.WITHDRAW: "withdraw is possible only before wiping begins; retire or return the number instead.",
+    Command.RETURN: "the cycle has ended and the number is not here any more; a sold one is recalled first.",
     Command.EXTEND: "quarantine is over; place a hold to stop the number.",
     Command.LIFT: "no hold is open on this cycle; nothing to lift.",
+    Command.REMIND: "the former holder can be reminded only before wiping begins.",
+    Command.UNLOCK: "reclaim is possible only before wiping begins; there is nothing to unlock.",
     Command.SELL: "only a RESELLABLE number without a hold can be sold; see what `fallow numbers show` says is missing.",
     Command.RECALL: "only a REASSIGNED number can be recalled.",
     Command.ATTEST: "attest is possible only while unbinding is open.",

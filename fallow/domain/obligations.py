@@ -12,7 +12,7 @@ class TargetKind(StrEnum):
 
 
 class Category(StrEnum):
-    """What a platform is to the former holder (seed.md: "platforms and services named")."""
+    """What a platform is to the former holder."""
 
     PAYMENT = "payment"
     SOCIAL = "social"

@@ -12,7 +12,8 @@ from typing import Any
 
 from fallow.domain.errors import PolicyRefused
 from fallow.domain.obligations import Category
-from fallow.domain.rules import Rule
+from fallow.domain.rules import ANY, Certainty, Rule
+from fallow.domain.traffic import QuietRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Policy:
         platforms: platform id -> category, all of which must answer.
         line_register: the record system that is asked whether a line is in service.
         release_jitter_for: releases spread over this long, so that a batch does not wake at one instant.
+        quiet: how little traffic a number may still get before wiping and at the gate; None: traffic is not looked at.
         not_asked: categories of platforms outside this policy; the buyer is told.
 
     Raises:
@@ -42,6 +44,7 @@ class Policy:
     line_register: str
     release_jitter_for: timedelta = timedelta(0)
     not_asked: tuple[str, ...] = field(default=())
+    quiet: QuietRule | None = None
 
     def __post_init__(self) -> None:
         """Refuse a hollow policy."""
@@ -72,6 +75,7 @@ class Policy:
             "line_register": self.line_register,
             "release_jitter_seconds": self.release_jitter_for.total_seconds(),
             "not_asked": sorted(self.not_asked),
+            "quiet": None if self.quiet is None else _quiet_to_json(self.quiet),
         }
 
     def digest(self) -> str:
@@ -91,7 +95,23 @@ def from_json(frozen: Mapping[str, Any]) -> Policy:
         frozen["line_register"],
         timedelta(seconds=frozen["release_jitter_seconds"]),
         tuple(frozen["not_asked"]),
+        None if frozen.get("quiet") is None else _quiet_from_json(frozen["quiet"]),
     )
+
+
+def _quiet_to_json(quiet: QuietRule) -> dict[str, Any]:
+    return {
+        "window_days": quiet.window_days,
+        "attempts_below": quiet.attempts_below,
+        "otp_like_below": quiet.otp_like_below,
+        "lag_days": quiet.lag_days,
+        "patience_seconds": quiet.patience_for.total_seconds(),
+    }
+
+
+def _quiet_from_json(frozen: Mapping[str, Any]) -> QuietRule:
+    limits = {name: frozen[name] for name in ("window_days", "attempts_below", "otp_like_below", "lag_days")}
+    return QuietRule(**limits, patience_for=timedelta(seconds=frozen["patience_seconds"]))
 
 
 def _rule_to_json(rule: Rule) -> dict[str, Any]:
@@ -99,11 +119,15 @@ def _rule_to_json(rule: Rule) -> dict[str, Any]:
         "country": rule.country,
         "class": rule.number_class,
         "carrier": rule.carrier,
+        "pool": rule.pool,
         "reason": rule.reason,
         "quarantine_seconds": rule.quarantine_for.total_seconds(),
         "observed_seconds": rule.observed_for.total_seconds(),
         "maximum_seconds": None if rule.maximum_for is None else rule.maximum_for.total_seconds(),
         "demo": rule.demo,
+        "reminder": rule.reminder,
+        "rule_set": rule.rule_set,
+        "certainty": str(rule.certainty),
         "source": rule.source,
     }
 
@@ -118,6 +142,10 @@ def _rule_from_json(frozen: Mapping[str, Any]) -> Rule:
         timedelta(seconds=frozen["quarantine_seconds"]),
         timedelta(seconds=frozen["observed_seconds"]),
         None if maximum is None else timedelta(seconds=maximum),
+        pool=frozen.get("pool", ANY),
         demo=frozen["demo"],
+        reminder=frozen.get("reminder", False),
+        rule_set=frozen.get("rule_set", ""),
+        certainty=Certainty(frozen.get("certainty", Certainty.OWN)),
         source=frozen["source"],
     )

@@ -33,6 +33,14 @@ class Look:
     attention: list[str] = field(default_factory=list)
 
 
+class TimedStep(Protocol):
+    """A step that is only taken once Temporal's clock, too, says that its time has come."""
+
+    def __call__(self, cycle: CycleRef, asked_at: datetime, /) -> Look:
+        """Do what can be done at ``asked_at``, the workflow's time, and say what was seen."""
+        ...
+
+
 class Step(Protocol):
     """One step of a stage: one transaction in our database, safe to repeat."""
 

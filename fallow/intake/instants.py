@@ -1,7 +1,7 @@
-"""Text into instants and durations, or a refusal. Imports the domain only."""
+"""Text into instants, calendar days and durations, or a refusal. Imports the domain only."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from fallow.domain.durations import duration
 from fallow.domain.errors import InstantMalformed
@@ -10,6 +10,7 @@ _ISO_8601 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(?P<offset>Z|[+-][0-9]{2}:[0-9]{2})?",
     re.ASCII,
 )
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _REMEDY = "write it as 2026-04-30T18:00:00+08:00."
 
 
@@ -36,7 +37,7 @@ def read_instant(text: str, now: datetime) -> datetime:
         raise InstantMalformed(what, remedy=_REMEDY)
     if instant > now:
         what = "The instant lies in the future."
-        raise InstantMalformed(what, remedy="enrol the number once its line is cut.")
+        raise InstantMalformed(what, remedy="state it once it has happened, and compare the clocks.")
     return instant
 
 
@@ -45,6 +46,29 @@ def _in_utc(text: str) -> datetime | None:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def read_day(text: str, now: datetime) -> date:
+    """Read an ISO 8601 calendar day, ``2026-04-30``.
+
+    Args:
+        text: the cell, as it stands.
+        now: the day in UTC that it falls on is the last that can be over anywhere on earth.
+
+    Raises:
+        InstantMalformed: another form, no such day, or in the future.
+    """
+    try:
+        day = date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        day = None
+    if day is None:
+        what = "The date is no calendar day."
+        raise InstantMalformed(what, remedy="write it as 2026-04-30.")
+    if day > now.astimezone(UTC).date():
+        what = "The date lies in the future."
+        raise InstantMalformed(what, remedy="state a day once it is over, and compare the clocks.")
+    return day
 
 
 def read_duration(text: str) -> timedelta:

@@ -1,11 +1,12 @@
 """A policy from a TOML file, checked against what is installed. Imports the domain and pydantic.
 
 A misspelt word would weaken the gate in silence: a rule that never matches, a platform that is never asked. So every key,
-id and word must be known.
+id and word must be known. Policies may share rules: ``rules_from`` takes in those of other policy files, each of which is a
+versioned rule set that a cycle goes on citing.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -16,7 +17,8 @@ from fallow.domain.durations import duration
 from fallow.domain.errors import PolicyRefused
 from fallow.domain.obligations import Category
 from fallow.domain.policy import Policy
-from fallow.domain.rules import ANY, Rule
+from fallow.domain.rules import ANY, ONE_DAY, Certainty, Rule
+from fallow.domain.traffic import QuietRule
 from fallow.intake.words import NUMBER_CLASSES, RULE_REASONS
 
 
@@ -24,7 +26,16 @@ def _duration(value: object) -> timedelta:
     return duration(value if isinstance(value, str) else "")
 
 
+def _days(value: object) -> int:
+    span = _duration(value)
+    if span % ONE_DAY:
+        what = "write whole days, such as 14d"
+        raise ValueError(what)
+    return span.days
+
+
 _Duration = Annotated[timedelta, BeforeValidator(_duration)]
+_Days = Annotated[int, BeforeValidator(_days)]
 
 
 class _RuleTable(BaseModel):
@@ -33,12 +44,25 @@ class _RuleTable(BaseModel):
     country: str = Field(ANY, pattern=r"^(\*|[A-Z]{2})$")
     number_class: str = Field(ANY, alias="class")
     carrier: str = Field(ANY, pattern=r"^(\*|[a-z][a-z0-9-]{0,39})$")
+    pool: str = Field(ANY, pattern=r"^(\*|[a-z][a-z0-9-]{0,39})$")
     reason: str = ANY
     quarantine: _Duration
     observed: _Duration
     maximum: _Duration | None = None
     demo: bool = False
+    reminder: bool = False
+    certainty: Annotated[Certainty, Field(strict=False)] = Certainty.OWN
     source: str = Field(min_length=1)
+
+
+class _QuietTable(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    window: _Days
+    attempts_below: int
+    otp_like_below: int
+    lag: _Days
+    patience: _Duration
 
 
 class _PolicyTable(BaseModel):
@@ -50,7 +74,9 @@ class _PolicyTable(BaseModel):
     record_systems: list[str] | None = None
     platforms: list[str] | None = None
     not_asked: list[Annotated[Category, Field(strict=False)]] = []
+    rules_from: list[Annotated[str, Field(pattern=r"^[^/].*\.toml$")]] = []
     rule: list[_RuleTable] = []
+    quiet: _QuietTable | None = None
 
 
 def load_policy(
@@ -72,7 +98,7 @@ def load_policy(
         PolicyRefused: unreadable; a key, id or word that is not known; or a policy that would make the gate hollow.
     """
     table = _table(path)
-    rules = tuple(_rule(path, position, rule) for position, rule in enumerate(table.rule, start=1))
+    rules = _rules(path, table)
     chosen_systems = _chosen(path, "record_systems", table.record_systems, record_systems)
     chosen_platforms = _chosen(path, "platforms", table.platforms, platforms)
     not_asked = _not_asked(path, table.not_asked, {platforms[platform] for platform in chosen_platforms})
@@ -86,6 +112,7 @@ def load_policy(
             line_register,
             table.release_jitter,
             not_asked,
+            _quiet(table.quiet),
         )
     except PolicyRefused as refused:
         raise PolicyRefused(f"{path}: {refused.what}", remedy=refused.remedy) from None
@@ -105,7 +132,33 @@ def _table(path: Path) -> _PolicyTable:
         _refuse(path, f"key {where}: {fault['msg']}", remedy)
 
 
-def _rule(path: Path, position: int, table: _RuleTable) -> Rule:
+def _rules(path: Path, table: _PolicyTable) -> tuple[Rule, ...]:
+    """Return the rules of a policy and of those that it takes rules from: one level deep, each under an id of its own."""
+    rules, ids = list(_own_rules(path, table)), {table.id}
+    for name in table.rules_from:
+        other = _table(path.parent / name)
+        if other.rules_from or not other.rule:
+            what = f"rules_from names {name}, which takes in others itself or has no rule"
+            _refuse(path, what, "name files with [[rule]] tables of their own, and no other.")
+        if other.id in ids:
+            _refuse(path, f"rules_from names {name}, whose id {other.id} is taken", "name each file once and give each policy its own id.")
+        ids.add(other.id)
+        rules += _own_rules(path.parent / name, other)
+    return tuple(rules)
+
+
+def _own_rules(path: Path, table: _PolicyTable) -> Iterator[Rule]:
+    rule_set = f"{table.id} {table.version}"
+    return (_rule(path, position, rule, rule_set) for position, rule in enumerate(table.rule, start=1))
+
+
+def _quiet(table: _QuietTable | None) -> QuietRule | None:
+    if table is None:
+        return None
+    return QuietRule(table.window, table.attempts_below, table.otp_like_below, table.lag, table.patience)
+
+
+def _rule(path: Path, position: int, table: _RuleTable, rule_set: str) -> Rule:
     where = f"rule {position}"
     _demand_word(path, f"{where}.class", table.number_class, NUMBER_CLASSES)
     _demand_word(path, f"{where}.reason", table.reason, RULE_REASONS)
@@ -118,7 +171,11 @@ def _rule(path: Path, position: int, table: _RuleTable) -> Rule:
             table.quarantine,
             table.observed,
             table.maximum,
+            pool=table.pool,
             demo=table.demo,
+            reminder=table.reminder,
+            rule_set=rule_set,
+            certainty=table.certainty,
             source=table.source,
         )
     except PolicyRefused as refused:

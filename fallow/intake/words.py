@@ -9,6 +9,7 @@ DISCONNECT_REASONS = frozenset(
         "ordinary",
         "non-payment",
         "nuisance",
+        "threat",
         "fraud",
         "crime",
         "deceased",

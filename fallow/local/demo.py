@@ -97,7 +97,7 @@ def run(settings: Settings, *, numbers: int, platforms: int, report: Path | None
 
 
 def _console() -> Console:
-    console = Console()
+    console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH_IN_A_FILE
     return console
@@ -195,8 +195,7 @@ def _crowd(console: Console, scene: Scene) -> int:
     control(scene.carrier, "/freeze-after", {"wiped": 1 + max(2, count // 4), "seconds": _BOTH_IN_FLIGHT_WITHIN})
     report = scene.desk.enrol(scene.rest.numbers)
     console.print(f"enrolled {report['accepted']} numbers; {len(report['rejections'])} lines rejected, each by line and reason:")
-    for rejection in report["rejections"]:
-        console.print(f"  {demo_words.rejected(rejection)}", style="dim", markup=False, no_wrap=True, overflow="ellipsis")
+    console.print(demo_words.rejected(report["rejections"]), style="dim")
     _order(console, scene)
     with Live(console=console, refresh_per_second=4) as live:
         _kill_half_way(live, scene)
@@ -299,17 +298,12 @@ def _close(console: Console, scene: Scene, figures: Mapping[str, Any], verdict: 
     for violation in verdict["violations"][:20]:
         console.print(f"[red]violation[/] {violation['kind']}: {violation['what']}", markup=True)
     checked = " · ".join(f"{count} of {what}" for what, count in verdict.get("checked", {}).items())
-    console.print(f"single checks: {checked}", style="dim", markup=False, highlight=False)
+    console.print(f"single checks: {checked}", style="dim", markup=False)
     console.rule("summary")
     console.print(demo_words.standing(figures["states"], figures["seconds"], "where they ended"))
     waiting = {each["cycle_id"]: each for query in ("held=true", "attention=true") for each in _listed(scene, query)}
     console.print("rightly not resellable:")
-    for cycle_id in sorted(waiting):
-        shown = scene.desk.get(f"/v1/cycles/{cycle_id}")
-        reasons = [f"{each['reason']} {each['target_id'] or ''}".rstrip() + f": {each['next']}" for each in shown["attention"]] + [
-            f"held: {each['reference']}" for each in shown["holds"]
-        ]
-        console.print(f"  {cycle_id}  {shown['state']:<12} {'; '.join(reasons)}", markup=False)
+    console.print(demo_words.waiting([scene.desk.get(f"/v1/cycles/{cycle_id}") for cycle_id in sorted(waiting)]))
     if waiting:
         _timeline(console, scene, max(waiting, key=lambda cycle_id: waiting[cycle_id]["state"] == "UNBINDING"))
     colour = "red" if figures["violations"] else "green"
@@ -319,8 +313,9 @@ def _close(console: Console, scene: Scene, figures: Mapping[str, Any], verdict: 
     )
     if keep is not None:
         console.print("look around (databases and files stay):")
-        for verb in ("numbers list --state RESELLABLE", "numbers list --attention", "doctor", "up"):
-            console.print(f"  FALLOW_STATE={keep} fallow {verb}", markup=False)
+        for command in ("numbers list --state RESELLABLE", "numbers list --attention", "up"):
+            console.print(f"  {stack.typed(keep, command)}", markup=False, soft_wrap=True)
+        console.print(f"  {stack.typed(keep, 'doctor')}   (Temporal is red there until `up` runs)", markup=False, soft_wrap=True)
     else:
         console.print("to look around afterwards: make demo ARGS='--keep DIR'")
 

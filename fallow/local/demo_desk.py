@@ -44,7 +44,8 @@ class Desk:
 
     def two_people(self, cycle_id: str, command: str, reference: str) -> None:
         """Propose and approve a command by two people."""
-        body = {"command": command, "reference": reference, "arguments": {}}
+        arguments = {"ground": "former-holder"} if command == "reclaim" else {}
+        body = {"command": command, "reference": reference, "arguments": arguments}
         proposal = self.order(f"/v1/cycles/{cycle_id}/proposals", "approver-1", body)
         self.order(f"/v1/proposals/{proposal['proposal_id']}/approve", "approver-2", {})
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 _MOVED = {
     "wiped": "wiped, then read back on another connection: nothing of the former holder is in use",
@@ -42,10 +43,27 @@ def sentence(event: Mapping[str, Any]) -> str | None:
     return None if say is None else say(event["body"])
 
 
-def rejected(rejection: Mapping[str, Any]) -> str:
-    """Return a rejected line in one line: where, which kind, why; the remedy is in the report."""
-    why = re.sub(r"^Line \d+[.,] *", "", rejection["why"].partition(" Remedy:")[0])
-    return f"line {rejection['line']:>4}  {rejection['code']}: {why}"
+def rejected(rejections: Iterable[Mapping[str, Any]]) -> Table:
+    """Return the rejected lines: where, which kind, why; the remedy is in the report."""
+    table = _indented()
+    for each in rejections:
+        why = re.sub(r"^Line \d+[.,] *", "", each["why"].partition(" Remedy:")[0])
+        table.add_row(Text(f"line {each['line']:>4}"), Text(f"{each['code']}: {why}"))
+    return table
+
+
+def waiting(cycles: Iterable[Mapping[str, Any]]) -> Table:
+    """Return the cycles that wait: where they stand, why, and what a person does next."""
+    table = _indented()
+    for each in cycles:
+        reasons = [" ".join(filter(None, (it["reason"], it["target_id"]))) + f": {it['next'].rstrip('.')}" for it in each["attention"]]
+        reasons += [f"held: {hold['reference']}" for hold in each["holds"]]
+        table.add_row(Text(each["cycle_id"], no_wrap=True), Text(each["state"], no_wrap=True), Text("; ".join(reasons)))
+    return table
+
+
+def _indented() -> Table:
+    return Table(box=None, show_header=False, padding=(0, 0, 0, 2))  # long reasons wrap below themselves
 
 
 def disclosure(tag: Mapping[str, Any]) -> Iterable[str]:

@@ -14,6 +14,7 @@ Every child logs to ``directory/logs`` and dies with whoever started it. Imports
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -218,6 +219,17 @@ def admit_everyone(directory: Path) -> dict[str, str]:
     admitted = {name: (folder / name).read_text().strip() for name in EVERYONE}
     _write_settings(directory, {"FALLOW_API_KEY": admitted["operator"]})
     return admitted
+
+
+def typed(directory: Path, arguments: str) -> str:
+    """Return the line that a person types for a command on ``directory``: by the program's name where PATH leads to this very one."""
+    program = Path(sys.executable).with_name("fallow")
+    found = shutil.which("fallow")
+    if found and Path(found).exists() and Path(found).samefile(program):
+        name = "fallow"
+    else:
+        name = str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+    return f"FALLOW_STATE={shlex.quote(str(directory.absolute()))} {shlex.quote(name)} {arguments}"
 
 
 def worker(directory: Path, name: str = "worker") -> Child:

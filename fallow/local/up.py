@@ -71,10 +71,10 @@ def run(settings: Settings, *, policy: Path | None, records: Path | None, platfo
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     say = _as_json if machine else _as_line
+    maps = choose_maps(settings, policy, records, platforms)
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.folder), ExitStack() as children:
         try:
-            maps = choose_maps(settings, policy, records, platforms)
             watch(_Start(settings, maps, children, say, machine=machine).everything(), say)
         except Stopped:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not cut the orderly end short
@@ -134,6 +134,8 @@ class _Start:
     def everything(self) -> list[Service]:
         """Start it all and say where it is."""
         self._demand_port()
+        if self._maps.sample:
+            self._say(f"no records.toml, platforms.toml, policy.toml of your own in {self._directory}: the sample's systems are used")
         temporal = Service("Temporal server", self._start_temporal, self._children)
         temporal.begin()
         self._lay_out()
@@ -238,22 +240,29 @@ class _Start:
         for name, value in facts.items():
             self._say(f"{name.replace('_', ' '):<12} {value}")
         file = directory / "sample" / crowd.NUMBERS if sample else "FILE.csv"
-        self._say(f"ready; in another terminal: FALLOW_STATE={directory} fallow enrol {file}   Ctrl-C ends everything here")
+        self._say(f"ready; in another terminal: {stack.typed(directory, f'enrol {file}')}   Ctrl-C ends everything here")
 
 
 @contextmanager
 def _only_one(directory: Path) -> Iterator[None]:
-    with (directory / "up.lock").open("a+") as lock:
+    path = directory / "up.lock"
+    with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             what = f"fallow up already runs in {directory} (process {lock.read().strip() or 'unknown'})."
             raise CommandRefused(what, remedy="use that one, end it by Ctrl-C, or name another folder by --directory.") from None
+        if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            what = f"Another fallow up in {directory} has ended at this very moment, and its lock with it."
+            raise CommandRefused(what, remedy="run it again.")
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while it is held: what ends leaves no lock behind
 
 
 def _is_free(path: Path) -> bool:

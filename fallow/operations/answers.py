@@ -1,6 +1,7 @@
 """Platforms' answers: verified before they get here, kept verbatim, applied once, acknowledged alike every time."""
 
 from collections.abc import Sequence
+from datetime import date
 
 from sqlmodel import col, select
 
@@ -68,10 +69,11 @@ def _apply(tx: Tx, cycle: CycleRow, row: ObligationRow, outcome: Outcome, eviden
         place_hold(tx, cycle, "engine", f"contradicted by {row.target_id}")  # a hold blocks the sale
 
 
-def place_hold(tx: Tx, cycle: CycleRow, by: str, reference: str) -> str:
+def place_hold(tx: Tx, cycle: CycleRow, by: str, reference: str, review_on: date | None = None) -> str:
     """Open a hold on a locked cycle and return its id."""
-    hold = HoldRow(hold_id=opaque("h_"), cycle_id=cycle.cycle_id, reference=reference, placed_by=by)
+    hold = HoldRow(hold_id=opaque("h_"), cycle_id=cycle.cycle_id, reference=reference, review_on=review_on, placed_by=by)
     hold.placed_at = tx.now
     tx.session.add(hold)
-    cycles.record(tx, cycle, Kind.HOLD_PLACED, hold_id=hold.hold_id, by=by, reference=reference)
+    reviewed = {} if review_on is None else {"review_on": review_on.isoformat()}
+    cycles.record(tx, cycle, Kind.HOLD_PLACED, hold_id=hold.hold_id, by=by, reference=reference, **reviewed)
     return hold.hold_id

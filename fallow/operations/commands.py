@@ -1,17 +1,21 @@
 """What one person may order: each command is one transaction that records who, what and why, and wakes the workflow."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlmodel import select
 
 from fallow.domain.attention import Attention, Reason
+from fallow.domain.claims import REMINDER_BEFORE, Channel
 from fallow.domain.errors import InputRefused, NotKnown, SecondPersonNeeded
 from fallow.domain.events import Kind
+from fallow.domain.explanation import explain
 from fallow.domain.lifecycle import Command, State, demand
 from fallow.domain.obligations import Status
 from fallow.domain.people import Action, Person
 from fallow.domain.reference import read_reference
 from fallow.operations.answers import place_hold
+from fallow.operations.claims import waiting
+from fallow.operations.frozen import frozen_choice, traits
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
 from fallow.store import cycles, obligations
@@ -26,11 +30,17 @@ class Commands:
         """Work on ``installation``."""
         self._installation = installation
 
-    def hold(self, person: Person, cycle_id: str, reference: str) -> str:
-        """Stop the number at once, under a case reference; return the hold's id. The quarantine clock goes on."""
+    def hold(self, person: Person, cycle_id: str, reference: str, review_on: date | None = None) -> str:
+        """Stop the number at once, under a case reference; return the hold's id. The quarantine clock goes on.
+
+        ``review_on`` is the day on which somebody must ask whether it is still needed; ``fallow numbers overdue`` lists it then.
+        """
         with self._installation.db.begin() as tx:
             row = _ordered(tx, person, cycle_id, Command.HOLD)
-            hold_id = place_hold(tx, row, person.person_id, read_reference(reference))
+            if review_on is not None and review_on < tx.now.date():
+                what = f"The review date of the hold on cycle {cycle_id} has passed."
+                raise InputRefused(what, remedy="give a day that is still to come, or none.")
+            hold_id = place_hold(tx, row, person.person_id, read_reference(reference), review_on)
             cycles.wake(tx, row)
             return hold_id
 
@@ -59,6 +69,7 @@ class Commands:
                 by=person.person_id,
                 reference=read_reference(reference),
             )
+            row.explanation, row.explanation_zh = _why_later(tx, row)
             cycles.wake(tx, row)
 
     def withdraw(self, person: Person, cycle_id: str, reference: str) -> None:
@@ -77,8 +88,18 @@ class Commands:
                 cycles.record(tx, row, Kind.NUMBER_RETURNED)
             cycles.wake(tx, row)
 
+    def remind(self, person: Person, cycle_id: str, reminded_at: datetime, channel: str, reference: str) -> None:
+        """Record that the former holder was reminded of the accounts that hang on the number: when, how, under which reference."""
+        with self._installation.db.begin() as tx:
+            row = _ordered(tx, person, cycle_id, Command.REMIND)
+            note_reminder(tx, row, person.person_id, reminded_at, channel, read_reference(reference))
+            cycles.wake(tx, row)
+
     def retry(self, person: Person, cycle_id: str, reference: str) -> None:
-        """Look again after the cause was mended: ask the line register, arm refused obligations, clear ATTENTION (but not crime)."""
+        """Look again after the cause was mended: ask the line register, arm refused obligations, clear ATTENTION.
+
+        What stays: crime, what the register says of the line, and a claim that is still open. A lock on claims stays too, unseen.
+        """
         person.demand(Action.COMMAND)
         line = ask_line(self._installation, cycle_id, lambda _tx, _row: True)
         with self._installation.db.begin() as tx:
@@ -93,8 +114,31 @@ class Commands:
                 elif owed.status == Status.OPEN:
                     owed.due_at, owed.asked = tx.now, 0
             lasting = {Reason.CRIME, Reason.LINE_IN_SERVICE, Reason.LINE_PORTED, Reason.LINE_UNKNOWN}
+            if waiting(tx, row):
+                lasting.add(Reason.RECLAIM_WAITS)  # one person does not decide over a claim by looking away
             cycles.clear_attention(tx, row, {each for each in cycles.facts(row).attention if each.reason not in lasting})
             cycles.wake(tx, row)
+
+
+def note_reminder(tx: Tx, row: CycleRow, by: str, reminded_at: datetime, channel: str, reference: str) -> None:
+    """Record a reminder to the former holder on a locked cycle.
+
+    Raises:
+        InputRefused: the instant is in the future or long before the line ended, or the channel is unknown.
+    """
+    if reminded_at.tzinfo is None or not row.disconnected_at - REMINDER_BEFORE <= reminded_at <= tx.now:
+        what = f"The reminder to the former holder of cycle {row.cycle_id} is not dated around the end of the line."
+        raise InputRefused(what, remedy="give the past instant at which it was sent, with an offset, at most a year before the line ended.")
+    if channel not in {str(each) for each in Channel}:
+        what = "The channel of the reminder is none of the known words."
+        raise InputRefused(what, remedy=f"give one of {', '.join(Channel)}.")
+    cycles.record(tx, row, Kind.HOLDER_REMINDED, at=reminded_at.isoformat(), channel=channel, by=by, reference=reference)
+
+
+def _why_later(tx: Tx, row: CycleRow) -> tuple[str, str]:
+    spans = {"disconnected_at": row.disconnected_at, "enrolled_at": row.enrolled_at, "release_at": row.release_at}
+    why = explain(frozen_choice(tx, row), traits(row), **spans, extended=True)
+    return why.en, why.zh
 
 
 def lift_hold(tx: Tx, row: CycleRow, by: str, hold_id: str, reference: str) -> None:

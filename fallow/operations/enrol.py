@@ -12,13 +12,17 @@ from itertools import islice
 from sqlmodel import col, func, select
 
 from fallow.domain.attention import Attention, Reason
+from fallow.domain.claims import Ground
 from fallow.domain.cycle import CycleRef
+from fallow.domain.explanation import explain
 from fallow.domain.lifecycle import State
 from fallow.domain.people import Action, Person
 from fallow.domain.rules import choose
-from fallow.intake.cancelled_file import Rejection, Row, read_rows
+from fallow.intake.cancelled_file import Row, read_rows
+from fallow.intake.csv_lines import Rejection
 from fallow.operations.answers import place_hold
-from fallow.operations.frozen import freeze
+from fallow.operations.commands import note_reminder
+from fallow.operations.frozen import freeze, traits
 from fallow.operations.installation import Installation
 from fallow.operations.lines import Asked, note_line
 from fallow.store import cycles
@@ -159,6 +163,7 @@ def _begin(
         disconnected_at=row.disconnected_at,
         country=row.country,
         number_class=row.number_class,
+        pool=row.pool,
         carrier=row.carrier,
         range_holder=row.range_holder,
         reason=row.reason,
@@ -167,6 +172,10 @@ def _begin(
         recalled=False,
     )
     note_line(tx, cycle, line, "enrolment")
+    if row.reminded_at is not None and row.reminder_channel is not None:
+        note_reminder(tx, cycle, person.person_id, row.reminded_at, row.reminder_channel, row.source_ref)
+    if row.reason == Ground.WRONGFUL:
+        cycles.raise_attention(tx, cycle, Attention(Reason.WRONGFUL_DISCONNECT))
     if row.hold_reference:
         place_hold(tx, cycle, person.person_id, row.hold_reference)
     if row.reason in CRIME_REASONS:
@@ -193,10 +202,12 @@ def begin_cycle(tx: Tx, installation: Installation, number: NumberRow, *, policy
         {"cycle_id": ref.cycle_id, "number_id": ref.number_id, "cycle_no": ref.cycle_no, "enrolled_by": by, **_unset(), **stated}
     )
     cycle.former_holders = _former_holders(tx, number, cycle)
-    choice = choose(installation.policy.rules, cycle.country, cycle.number_class, cycle.carrier, cycle.reason)
+    choice = choose(installation.policy.rules, traits(cycle))
     jitter = installation.policy.release_jitter_for * random.random()  # noqa: S311 - spreads load, protects nothing
     release_at = choice.rule.release_at(cycle.disconnected_at, tx.now) + jitter
-    cycle.explanation = choice.explanation
+    cycle.overdue_at = choice.rule.overdue_at(cycle.disconnected_at)
+    why = explain(choice, traits(cycle), disconnected_at=cycle.disconnected_at, enrolled_at=tx.now, release_at=release_at)
+    cycle.explanation, cycle.explanation_zh = why.en, why.zh
     cycles.enrol(
         tx,
         cycle,
@@ -207,8 +218,18 @@ def begin_cycle(tx: Tx, installation: Installation, number: NumberRow, *, policy
         handback=cycle.range_holder != cycle.carrier,
         enrolled_by=by,
         batch_id=cycle.batch_id,
+        jitter_seconds=jitter.total_seconds(),
+        denials=_denials_brought(tx, number, cycle),
     )
     return cycle
+
+
+def _denials_brought(tx: Tx, number: NumberRow, cycle: CycleRow) -> int:
+    """Return the failed claims that still count: withdrawing a locked number and enrolling it again must not unlock it."""
+    if cycle.cycle_no == 1:
+        return 0
+    last = cycles.get(tx, CycleRef(number.number_id, cycle.cycle_no - 1).cycle_id)
+    return last.denials if last.state in (State.WITHDRAWN, State.RETURNED) else 0
 
 
 def _former_holders(tx: Tx, number: NumberRow, cycle: CycleRow) -> int:

@@ -15,12 +15,12 @@ from fallow.domain.gate import LineStatus
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Status
 from fallow.domain.ports import Look
-from fallow.domain.rules import choose
 from fallow.operations.disclose import refresh_tag, tag_of
-from fallow.operations.frozen import frozen_policy
+from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
 from fallow.operations.proofs import proofs
+from fallow.operations.readiness import judge_traffic, traffic_of
 from fallow.operations.stages import look_at, seen
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
@@ -43,7 +43,7 @@ class Release:
         line = ask_line(self._installation, ref.cycle_id, lambda _, row: _ready(row))
         with self._installation.db.begin() as tx:
             row = look_at(tx, ref)
-            if line is not None and row.state == State.TAGGING:
+            if line is not None and _ready(row):  # stopped since the register was asked: its answer is older than the reason
                 note_line(tx, row, line, "gate")
             if _ready(row) and line is None:
                 cycles.wake(tx, row)  # a hold was lifted since the first look, say: the next one asks the register
@@ -52,6 +52,9 @@ class Release:
             return seen(row)
 
     def _judge(self, tx: Tx, row: CycleRow) -> None:
+        quiet = frozen_policy(tx, row.policy).quiet
+        if quiet is not None:
+            judge_traffic(tx, row, quiet, "gate")  # what was seen at the gate stays on record, whatever it decides
         refresh_tag(tx, self._installation, row)  # a platform attested since tagging changes what the buyer must be told
         seen_now = view(tx, self._installation, row)
         short = gate.shortfalls(seen_now)
@@ -85,7 +88,7 @@ def view(tx: Tx, installation: Installation, row: CycleRow) -> gate.View:
     policy = frozen_policy(tx, row.policy)
     owed = obligations.of_cycle(tx, row.cycle_id)
     stored = None if row.tag is None else tx.session.get(TagRow, row.tag)
-    rule = choose(policy.rules, row.country, row.number_class, row.carrier, row.reason).rule
+    rule = frozen_choice(tx, row).rule
     return gate.View(
         now=tx.now,
         cycle=cycles.facts(row),
@@ -93,6 +96,8 @@ def view(tx: Tx, installation: Installation, row: CycleRow) -> gate.View:
         earliest_release_at=rule.release_at(row.disconnected_at, row.enrolled_at),
         obligations=tuple(obligations.facts(each) for each in owed),
         proofs=proofs(tx, installation, owed),
+        reminder_due=rule.reminder,
+        traffic=None if policy.quiet is None else traffic_of(tx, row, policy.quiet).verdict,
         line_status=None if row.line_status is None else LineStatus(row.line_status),
         line_checked_at=_checked_for_gate_at(tx, row),
         expected_tag=tag_of(tx, row).digest(),

@@ -1,4 +1,4 @@
-"""Sale: refused without the buyer's recorded acknowledgement of that very tag (seed.md: not to tell is fraud)."""
+"""Sale: refused without the buyer's recorded acknowledgement of that very tag; not to tell would be fraud."""
 
 import json
 from dataclasses import dataclass

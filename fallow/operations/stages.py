@@ -10,9 +10,10 @@ from fallow.domain.events import Kind, canonical
 from fallow.domain.lifecycle import ACTIVE, State
 from fallow.domain.obligations import Status, TargetKind
 from fallow.domain.ports import Look
-from fallow.operations.frozen import frozen_policy
+from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
+from fallow.operations.readiness import await_quiet, demand_reminder
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
 from fallow.store.tables import AttemptRow, CycleRow
@@ -36,11 +37,17 @@ class Stages:
                 cycles.record(tx, row, Kind.QUARANTINE_BEGAN, release_at=row.release_at.isoformat())
             return seen(row, done=True)
 
-    def end_quarantine(self, ref: CycleRef) -> Look:
+    def end_quarantine(self, ref: CycleRef, asked_at: datetime) -> Look:
         """QUARANTINED → WIPING once the release instant has passed and neither a hold nor ATTENTION stops it.
 
-        A hold does not stop the clock: it only keeps the door shut when the time has come. Wiping can't be undone, so the line
-        register is asked once more before it: a line in service again goes to a person instead.
+        A hold does not stop the clock: it only keeps the door shut when the time has come. Wiping can't be undone, so before it
+        the line register is asked once more, the former holder must have been reminded where the rule wants it, and the number
+        must be quiet where the policy says what quiet is. Two clocks must agree that the time has come, the database's and
+        Temporal's: one that was set forward moves no number.
+
+        Args:
+            ref: the cycle.
+            asked_at: when the workflow asked, by Temporal's clock.
 
         Raises:
             TargetUnavailable: the register could not be asked; nothing was decided.
@@ -50,12 +57,16 @@ class Stages:
             row = look_at(tx, ref)
             if row.state != State.QUARANTINED:
                 return seen(row, done=True)
-            if tx.now < row.release_at:
+            if min(tx.now, asked_at) < row.release_at:
                 return seen(row, look_at=row.release_at)
-            if line is not None:
+            if line is not None and not _stopped(row):  # stopped since the register was asked: its answer is older than the reason
                 note_line(tx, row, line, "wiping")
+            demand_reminder(tx, row, frozen_choice(tx, row).rule)
+            quiet_at = await_quiet(tx, row, frozen_policy(tx, row.policy))
             if _stopped(row):
                 return seen(row)
+            if quiet_at is not None:
+                return seen(row, look_at=quiet_at)
             if line is None:
                 cycles.wake(tx, row)  # it became ripe, or a hold was lifted, since the first look: the next one asks the register
                 return seen(row)

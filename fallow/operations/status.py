@@ -4,7 +4,7 @@ API and command line show the same answers because both ask here.
 """
 
 import json
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlmodel import col, func, select
@@ -15,7 +15,7 @@ from fallow.domain.lifecycle import State
 from fallow.domain.number import E164
 from fallow.domain.obligations import Status
 from fallow.domain.people import Action, Person
-from fallow.operations.frozen import frozen_policy
+from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
@@ -37,16 +37,14 @@ def show(installation: Installation, person: Person, cycle_id: str) -> dict[str,
     with installation.db.read() as tx:
         row = cycles.get(tx, cycle_id)
         return {
-            **_line(row),
+            **line(row),
             **_stated(row),
             **_reached(row),
             "policy": _policy(tx, row),
             "holds": _open_holds(tx, cycle_id),
             "obligations": [_obligation(each) for each in obligations.of_cycle(tx, cycle_id)],
             "proposals": _open_proposals(tx, cycle_id),
-            "timeline": [
-                {"kind": str(event.kind), "at": _iso(event.at), "body": dict(event.body)} for event in cycles.events(tx, cycle_id)
-            ],
+            "timeline": [{"kind": str(event.kind), "at": iso(event.at), "body": dict(event.body)} for event in cycles.events(tx, cycle_id)],
         }
 
 
@@ -85,7 +83,7 @@ def list_cycles(
     if after is not None:
         query = query.where(col(CycleRow.cycle_id) > after)
     with installation.db.read() as tx:
-        return [_line(row) for row in tx.session.exec(query)]
+        return [line(row) for row in tx.session.exec(query)]
 
 
 def counts(installation: Installation, person: Person) -> dict[str, int]:
@@ -134,7 +132,7 @@ def batch(installation: Installation, person: Person, batch_id: str) -> dict[str
         return {
             "batch_id": row.batch_id,
             "enrolled_by": row.enrolled_by,
-            "enrolled_at": _iso(row.enrolled_at),
+            "enrolled_at": iso(row.enrolled_at),
             "rows": row.rows,
             "accepted": row.accepted,
             "duplicates": row.duplicates,
@@ -201,22 +199,23 @@ def _target(
         "open": owed.get((target_id, Status.OPEN), ("", 0))[1],
         "refused": owed.get((target_id, Status.REFUSED), ("", 0))[1],
         "failures": 0 if row is None else row.failures,
-        "paused_until": _iso(paused_until),
+        "paused_until": iso(paused_until),
         "trouble": None if row is None else row.trouble,
-        "trouble_at": None if row is None else _iso(row.trouble_at),
+        "trouble_at": None if row is None else iso(row.trouble_at),
     }
 
 
-def _line(row: CycleRow) -> dict[str, Any]:
+def line(row: CycleRow) -> dict[str, Any]:
+    """Return a cycle as one line of a list."""
     waiting = sorted(cycles.facts(row).attention)
     return {
         "cycle_id": row.cycle_id,
         "state": str(row.state),
-        "state_at": _iso(row.state_at),
+        "state_at": iso(row.state_at),
         "held": row.held,
         "attention": [{"reason": str(each.reason), "target_id": each.target_id or None, "next": each.next} for each in waiting],
-        "disconnected_at": _iso(row.disconnected_at),
-        "release_at": _iso(row.release_at),
+        "disconnected_at": iso(row.disconnected_at),
+        "release_at": iso(row.release_at),
         "country": row.country,
         "number_class": row.number_class,
         "carrier": row.carrier,
@@ -228,7 +227,7 @@ def _line(row: CycleRow) -> dict[str, Any]:
 def _stated(row: CycleRow) -> dict[str, Any]:
     return {
         "workflow_id": ref(row.cycle_id).workflow_id,
-        "enrolled_at": _iso(row.enrolled_at),
+        "enrolled_at": iso(row.enrolled_at),
         "enrolled_by": row.enrolled_by,
         "batch_id": row.batch_id,
         "source_ref": row.source_ref,
@@ -236,24 +235,31 @@ def _stated(row: CycleRow) -> dict[str, Any]:
         "prior_holders": row.prior_holders,
         "handback": row.handback,
         "recalled": row.recalled,
+        "pool": row.pool or None,
         "explanation": row.explanation,
+        "explanation_zh": row.explanation_zh,
+        "overdue_at": iso(row.overdue_at),
+        "reminded_at": iso(row.reminded_at),
+        "reclaims_denied": row.denials,
+        "traffic": row.traffic,
     }
 
 
 def _reached(row: CycleRow) -> dict[str, Any]:
     return {
         "line_status": row.line_status,
-        "line_checked_at": _iso(row.line_checked_at),
-        "quarantine_ended_at": _iso(row.quarantine_ended_at),
+        "line_checked_at": iso(row.line_checked_at),
+        "quarantine_ended_at": iso(row.quarantine_ended_at),
         "settled": json.loads(row.settled),
         "tag": row.tag,
-        "released_at": _iso(row.released_at),
+        "released_at": iso(row.released_at),
     }
 
 
 def _policy(tx: Tx, row: CycleRow) -> dict[str, Any]:
     policy = frozen_policy(tx, row.policy)
-    return {"policy_id": policy.policy_id, "version": policy.version, "digest": row.policy}
+    sets = list(frozen_choice(tx, row).rule_sets)
+    return {"policy_id": policy.policy_id, "version": policy.version, "rule_sets": sets, "digest": row.policy}
 
 
 def _obligation(row: ObligationRow) -> dict[str, Any]:
@@ -266,16 +272,24 @@ def _obligation(row: ObligationRow) -> dict[str, Any]:
         "attempts": row.attempts,
         "asked": row.asked,
         "failures": row.failures,
-        "due_at": _iso(row.due_at),
+        "due_at": iso(row.due_at),
     }
 
 
 def _open_holds(tx: Tx, cycle_id: str) -> list[dict[str, Any]]:
     query = select(HoldRow).where(HoldRow.cycle_id == cycle_id, col(HoldRow.lifted_at).is_(None)).order_by(col(HoldRow.placed_at))
-    return [
-        {"hold_id": each.hold_id, "reference": each.reference, "placed_by": each.placed_by, "placed_at": _iso(each.placed_at)}
-        for each in tx.session.exec(query)
-    ]
+    return [hold(each) for each in tx.session.exec(query)]
+
+
+def hold(row: HoldRow) -> dict[str, Any]:
+    """Return a hold as it is shown."""
+    return {
+        "hold_id": row.hold_id,
+        "reference": row.reference,
+        "review_on": iso(row.review_on),
+        "placed_by": row.placed_by,
+        "placed_at": iso(row.placed_at),
+    }
 
 
 def _open_proposals(tx: Tx, cycle_id: str) -> list[dict[str, Any]]:
@@ -286,11 +300,12 @@ def _open_proposals(tx: Tx, cycle_id: str) -> list[dict[str, Any]]:
             "command": each.command,
             "arguments": json.loads(each.arguments),
             "proposed_by": each.proposed_by,
-            "proposed_at": _iso(each.proposed_at),
+            "proposed_at": iso(each.proposed_at),
         }
         for each in tx.session.exec(query.order_by(col(ProposalRow.proposed_at)))
     ]
 
 
-def _iso(instant: datetime | None) -> str | None:
+def iso(instant: date | None) -> str | None:
+    """Return an instant or a calendar day as JSON holds it."""
     return None if instant is None else instant.isoformat()

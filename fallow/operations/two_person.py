@@ -1,43 +1,43 @@
-"""What takes two people: one proposes, another approves, neither of them the one who enrolled the number."""
+"""What takes two people: one proposes, another approves or denies, neither of them the one who enrolled the number."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlmodel import col, select
 
 from fallow.domain.attention import Attention, Reason
-from fallow.domain.errors import CommandRefused, InputRefused, NotKnown, SecondPersonNeeded
+from fallow.domain.errors import CommandRefused, InputRefused, PersonRefused
 from fallow.domain.events import Kind, canonical
-from fallow.domain.lifecycle import Command, State, demand
+from fallow.domain.lifecycle import Command, State, allows, demand
 from fallow.domain.obligations import Outcome, Status
-from fallow.domain.people import Action, Person
+from fallow.domain.people import MATRIX, Action, Person
 from fallow.domain.reference import read_reference
+from fallow.operations import claims, proposals
 from fallow.operations.commands import lift_hold, open_hold
 from fallow.operations.enrol import begin_cycle
 from fallow.operations.frozen import freeze
 from fallow.operations.installation import Installation
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
-from fallow.store.tables import CycleRow, EvidenceRow, NumberRow, PrincipalRow, ProposalRow
+from fallow.store.tables import CycleRow, EvidenceRow, NumberRow, ProposalRow
 from fallow.store.vault import opaque
 
 #: What each command must be given besides the reference.
 ARGUMENTS: dict[Command, tuple[str, ...]] = {
-    Command.RECLAIM: (),
+    Command.RECLAIM: ("ground",),
+    Command.UNLOCK: (),
     Command.RETIRE: (),
     Command.LIFT: ("hold_id",),
     Command.ATTEST: ("target_id", "document_sha256"),
     Command.RECALL: ("line_cancelled_at",),
 }
-#: After this a proposal must be made again: what it was decided upon may be long gone.
-PROPOSAL_STANDS_FOR = timedelta(days=7)
 _SHA256_LENGTH = 64
 
 
 class TwoPerson:
-    """Propose and approve. Every method raises PersonRefused, NotKnown, CommandRefused and InputRefused."""
+    """Propose, approve and deny. Every method raises PersonRefused, NotKnown, CommandRefused and InputRefused."""
 
     def __init__(self, installation: Installation) -> None:
         """Work on ``installation``."""
@@ -46,8 +46,8 @@ class TwoPerson:
     def propose(self, person: Person, cycle_id: str, command: Command, reference: str, arguments: Mapping[str, str]) -> str:
         """Propose a command; return the proposal's id for the second person.
 
-        ``reference`` is the identity check for reclaim, the authority's reference for retire, lift and recall, the
-        document's name for attest.
+        ``reference`` is the identity check for reclaim (for a successor it names the document), the authority's reference for retire
+        and lift, the case for recall and unlock, the document's name for attest. While a claim is open the number is not wiped.
         """
         person.demand(Action.PROPOSE)
         if command not in ARGUMENTS or set(arguments) != set(ARGUMENTS[command]):
@@ -55,9 +55,9 @@ class TwoPerson:
             raise InputRefused(what, remedy=f"give exactly: reference {' '.join(ARGUMENTS.get(command, ()))}".rstrip())
         with self._installation.db.begin() as tx:
             row = cycles.lock_one(tx, cycle_id)
-            _not_the_enroller(person, row)
+            proposals.demand_not_the_enroller(person, row)
             demand(State(row.state), command, held=row.held)
-            _check_arguments(tx, row, command, arguments)
+            _check(tx, row, person, command, arguments)
             body = canonical({"reference": read_reference(reference), **arguments})
             proposal = ProposalRow(
                 proposal_id=opaque("pr_"), cycle_id=cycle_id, command=command, arguments=body, proposed_by=person.person_id
@@ -65,39 +65,54 @@ class TwoPerson:
             proposal.proposed_at = tx.now
             tx.session.add(proposal)
             cycles.record(tx, row, Kind.COMMAND_PROPOSED, command=str(command), proposal_id=proposal.proposal_id, by=person.person_id)
+            if command is Command.RECLAIM:
+                claims.wait(tx, row)
+                cycles.wake(tx, row)
             return proposal.proposal_id
 
     def approve(self, person: Person, proposal_id: str) -> str:
         """Approve and carry out a proposal, if the lifecycle still allows it; return the cycle's id."""
         person.demand(Action.APPROVE)
         with self._installation.db.begin() as tx:
-            cycle_id = _get(tx, proposal_id).cycle_id
-            row = cycles.lock_one(tx, cycle_id)  # before the proposal: cycles are always locked first
-            proposal = _get(tx, proposal_id)
-            if proposal.decided_at is not None:
-                what = f"The proposal {proposal_id} was decided before."
-                raise CommandRefused(what, remedy="propose again if it is still needed.")
-            if person.person_id == proposal.proposed_by:
-                what = "The same person can't propose and approve."
-                raise SecondPersonNeeded(what, remedy="have another approver do it, with a key of their own.")
-            _not_the_enroller(person, row)
-            _still_stands(tx, proposal, person)
-            demand(State(row.state), Command(proposal.command), held=row.held)
-            _check_arguments(tx, row, Command(proposal.command), json.loads(proposal.arguments))  # again: much may have happened since
+            row, proposal = proposals.to_decide(tx, person, proposal_id)
+            proposals.demand_standing(tx, proposal)
+            command = Command(proposal.command)
+            demand(State(row.state), command, held=row.held)
+            _check(tx, row, person, command, json.loads(proposal.arguments))  # again: much may have happened since
             proposal.decided_by, proposal.decided_at = person.person_id, tx.now
             self._carry_out(tx, row, proposal, person)
-            if proposal.command != Command.RECALL:  # a recalled cycle has no workflow any more; its successor has
+            if command is not Command.RECALL:  # a recalled cycle has no workflow any more; its successor has
                 cycles.wake(tx, row)
-            return cycle_id
+            return row.cycle_id
+
+    def deny(self, person: Person, proposal_id: str, reference: str) -> str:
+        """Close a proposal for good, stale ones too; ``reference`` says why. Return the cycle's id.
+
+        A denied claim is a failed identity check: the second one locks the cycle against further claims. It counts only while the
+        number could still be given back, since a lock would stop it for nobody later.
+        """
+        person.demand(Action.APPROVE)
+        with self._installation.db.begin() as tx:
+            row, proposal = proposals.to_decide(tx, person, proposal_id)
+            proposal.decided_by, proposal.decided_at = person.person_id, tx.now
+            who = {"by": proposal.proposed_by, "second": person.person_id, "reference": read_reference(reference)}
+            if proposal.command == Command.RECLAIM and allows(State(row.state), Command.RECLAIM, held=False):
+                claims.count_denial(tx, row, proposal_id, who)
+                cycles.wake(tx, row)
+            else:
+                cycles.record(tx, row, Kind.PROPOSAL_DENIED, proposal_id=proposal_id, **who)
+            return row.cycle_id
 
     def _carry_out(self, tx: Tx, row: CycleRow, proposal: ProposalRow, person: Person) -> None:
         given: dict[str, str] = json.loads(proposal.arguments)
         who = {"by": proposal.proposed_by, "second": person.person_id, "reference": given["reference"]}
         match Command(proposal.command):
             case Command.RECLAIM:
-                cycles.record(tx, row, Kind.HOLDER_RECLAIMED, **who)
+                cycles.record(tx, row, Kind.HOLDER_RECLAIMED, ground=given["ground"], **who)
             case Command.RETIRE:
                 cycles.record(tx, row, Kind.NUMBER_RETIRED, **who)
+            case Command.UNLOCK:
+                claims.unlock(tx, row, who)
             case Command.LIFT:
                 lift_hold(tx, row, person.person_id, given["hold_id"], given["reference"])
                 if not row.held:
@@ -122,6 +137,7 @@ class TwoPerson:
             disconnected_at=datetime.fromisoformat(given["line_cancelled_at"]),
             country=row.country,
             number_class=row.number_class,
+            pool=row.pool,
             carrier=row.carrier,
             range_holder=row.range_holder,
             reason="recall",
@@ -148,31 +164,28 @@ def _attest(tx: Tx, row: CycleRow, given: Mapping[str, str], who: Mapping[str, s
     obligations.shift(tx, row, owed, Status.DISCHARGED, Outcome.ATTESTED, digest)
 
 
-def _check_arguments(tx: Tx, row: CycleRow, command: Command, arguments: Mapping[str, str]) -> None:
-    if command is Command.ATTEST:
-        _check_attestable(tx, row, arguments)
-    if command is Command.RECALL:
-        _check_cancelled(tx, row, arguments["line_cancelled_at"])
-    if command is Command.LIFT:
-        open_hold(tx, row, arguments["hold_id"])
+def _check(tx: Tx, row: CycleRow, person: Person, command: Command, arguments: Mapping[str, str]) -> None:
+    match command:
+        case Command.RECLAIM:
+            claims.demand_claimable(row, arguments)
+        case Command.UNLOCK:
+            claims.demand_unlockable(tx, row, person)
+        case Command.RETIRE:
+            _demand_approver_of_crime(row, person, command)
+        case Command.LIFT:
+            _demand_approver_of_crime(row, person, command)
+            open_hold(tx, row, arguments["hold_id"])
+        case Command.ATTEST:
+            _check_attestable(tx, row, arguments)
+        case _:
+            _check_cancelled(tx, row, arguments["line_cancelled_at"])
 
 
-def _still_stands(tx: Tx, proposal: ProposalRow, person: Person) -> None:
-    """Refuse a proposal that has gone stale, and a second person who was made by the first."""
-    proposer = tx.session.get_one(PrincipalRow, proposal.proposed_by)
-    approver = tx.session.get_one(PrincipalRow, person.person_id)
-    if proposer.revoked_at is not None or tx.now - proposal.proposed_at > PROPOSAL_STANDS_FOR or _moved_since(tx, proposal):
-        what = f"The proposal {proposal.proposal_id} no longer stands: it is old, its proposer left, or the platform has spoken since."
-        raise CommandRefused(what, remedy="look at the cycle as it is now, and propose again if it is still needed.")
-    if approver.admitted_by == proposer.principal_id or proposer.admitted_by == approver.principal_id:
-        what = "One of the two people was admitted by the other."
-        raise SecondPersonNeeded(what, remedy="have somebody approve whose key another administrator made.")
-
-
-def _moved_since(tx: Tx, proposal: ProposalRow) -> bool:
-    target_id = json.loads(proposal.arguments).get("target_id")
-    later = (event for event in cycles.events(tx, proposal.cycle_id) if event.at > proposal.proposed_at)
-    return target_id is not None and any(event.body.get("target_id") == target_id for event in later)
+def _demand_approver_of_crime(row: CycleRow, person: Person, command: Command) -> None:
+    """Let two approvers decide over a number tied to a crime, not an operator and one."""
+    if Attention(Reason.CRIME) in cycles.facts(row).attention and person.role not in MATRIX[Action.APPROVE]:
+        what = f"The cycle {row.cycle_id} is tied to a crime: {command} takes two approvers, and a key with the role {person.role} is none."
+        raise PersonRefused(what, remedy=f"have one of {', '.join(sorted(MATRIX[Action.APPROVE]))} propose it, and another approve.")
 
 
 def _check_cancelled(tx: Tx, row: CycleRow, text: str) -> None:
@@ -204,17 +217,3 @@ def _used_before(tx: Tx, row: CycleRow, document: str) -> bool:
     query = select(EvidenceRow.body).join(CycleRow, col(CycleRow.cycle_id) == col(EvidenceRow.cycle_id))
     query = query.where(CycleRow.number_id == row.number_id, CycleRow.cycle_id != row.cycle_id, EvidenceRow.kind == "attestation")
     return any(json.loads(body)["document_sha256"] == document for body in tx.session.exec(query))
-
-
-def _not_the_enroller(person: Person, row: CycleRow) -> None:
-    if person.person_id == row.enrolled_by:
-        what = "Who enrolled a number can't decide over it."
-        raise SecondPersonNeeded(what, remedy="two other people must propose and approve.")
-
-
-def _get(tx: Tx, proposal_id: str) -> ProposalRow:
-    proposal = tx.session.get(ProposalRow, proposal_id, populate_existing=True)
-    if proposal is None:
-        what = f"No proposal {proposal_id} is known."
-        raise NotKnown(what, remedy="`fallow numbers show` lists a cycle's open proposals.")
-    return proposal

@@ -84,8 +84,11 @@ def _database(path: Path, system: SystemTable) -> Database:
 def _url(path: Path, system: SystemTable) -> str:
     if system.url_file is None:
         return str(system.url)
+    file = path.parent / system.url_file
     try:
-        return (path.parent / system.url_file).read_text("utf-8").strip()
+        if file.stat().st_mode & 0o077:
+            _refuse(path, f"system {system.id}: its url_file can be read by others", f"chmod 600 {file}")
+        return file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         what = f"system {system.id}: its url_file can't be read ({type(error).__name__})"
         _refuse(path, what, "check the path and its permissions.")

@@ -19,6 +19,7 @@ from fallow.domain.errors import NotKnown
 from fallow.domain.events import Event, Kind, canonical
 from fallow.domain.fold import apply, begin
 from fallow.domain.lifecycle import ACTIVE, State
+from fallow.domain.traffic import Verdict
 from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, EventRow, ObligationRow
 
@@ -80,6 +81,8 @@ def facts(row: CycleRow) -> Cycle:
         quarantine_ended_at=row.quarantine_ended_at,
         tag=row.tag,
         released_at=row.released_at,
+        reminded_at=row.reminded_at,
+        denials=row.denials,
     )
 
 
@@ -175,7 +178,7 @@ def _stalled(tx: Tx) -> SelectOfScalar[str]:
     )
     could_go_on: ColumnElement[bool] = or_(
         col(CycleRow.state) == State.ENROLLED,
-        (col(CycleRow.state) == State.QUARANTINED) & (col(CycleRow.release_at) < tx.now - STALLED_FOR),
+        (col(CycleRow.state) == State.QUARANTINED) & (col(CycleRow.release_at) < tx.now - STALLED_FOR) & ~_waits_for_quiet(),
         col(CycleRow.state).in_([State.WIPING, State.UNBINDING, State.TAGGING]) & ~open_obligation.exists(),
     )
     return select(CycleRow.cycle_id).where(
@@ -186,6 +189,11 @@ def _stalled(tx: Tx) -> SelectOfScalar[str]:
         col(CycleRow.state_at) < tx.now - STALLED_FOR,
         could_go_on,
     )
+
+
+def _waits_for_quiet() -> ColumnElement[bool]:
+    """Judged and not quiet: it has a timer of its own, and new counters wake it."""
+    return col(CycleRow.traffic).is_not(None) & (col(CycleRow.traffic) != Verdict.QUIET)
 
 
 def events(tx: Tx, cycle_id: str) -> list[Event]:
@@ -217,3 +225,5 @@ def _write(row: CycleRow, cycle: Cycle, tx: Tx) -> None:
     row.quarantine_ended_at = cycle.quarantine_ended_at
     row.tag = cycle.tag
     row.released_at = cycle.released_at
+    row.reminded_at = cycle.reminded_at
+    row.denials = cycle.denials

@@ -1,6 +1,6 @@
 """Tables: columns and constraints, no methods. Rows of a cycle are written only by applying an event (``store.cycles``)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, TypeDecorator, UniqueConstraint
@@ -67,13 +67,18 @@ class PolicyRow(SQLModel, table=True):
 
 
 class CycleRow(SQLModel, table=True):
-    """One trip of a number. The upper part is ``domain.cycle.Cycle``, the lower what enrolment stated and what wakes the workflow."""
+    """One trip of a number. The upper part is ``domain.cycle.Cycle``, the lower what enrolment stated and what wakes the workflow.
+
+    ``pool`` is the carrier's own pool ("" where none was stated), ``overdue_at`` the end of the rule's maximum, ``traffic`` the last
+    judged verdict on residual traffic.
+    """
 
     __tablename__ = "cycles"
     __table_args__ = (
         UniqueConstraint("number_id", "cycle_no"),
         Index("ix_cycles_state", "state"),
         Index("ix_cycles_wake_at", "wake_at"),
+        Index("ix_cycles_overdue_at", "overdue_at"),
     )
     cycle_id: str = Field(sa_column=Column(Text, primary_key=True))
     number_id: str = Field(foreign_key="numbers.number_id", index=True)
@@ -91,6 +96,8 @@ class CycleRow(SQLModel, table=True):
     quarantine_ended_at: datetime | None = _at(nullable=True)
     tag: str | None = None
     released_at: datetime | None = _at(nullable=True)
+    reminded_at: datetime | None = _at(nullable=True)
+    denials: int = 0
     held: bool = False
     events_no: int = 0
     state_at: datetime = _at()
@@ -99,6 +106,7 @@ class CycleRow(SQLModel, table=True):
     wake_tries: int = 0
     country: str
     number_class: str
+    pool: str = ""
     carrier: str
     range_holder: str
     reason: str
@@ -106,6 +114,9 @@ class CycleRow(SQLModel, table=True):
     former_holders: int
     recalled: bool = False
     explanation: str
+    explanation_zh: str = ""
+    overdue_at: datetime | None = _at(nullable=True)
+    traffic: str | None = None
     source_ref: str
     batch_id: str | None = None
     enrolled_by: str
@@ -174,13 +185,36 @@ class HoldRow(SQLModel, table=True):
     """A hold: who placed it, under which reference, who lifted it."""
 
     __tablename__ = "holds"
+    __table_args__ = (Index("ix_holds_cycle", "cycle_id"),)
     hold_id: str = Field(primary_key=True)
     cycle_id: str = _cycle()
     reference: str
+    review_on: date | None = None
     placed_by: str
     placed_at: datetime = _at()
     lifted_by: str | None = None
     lifted_at: datetime | None = _at(nullable=True)
+
+
+class TrafficRow(SQLModel, table=True):
+    """What still reached a number on one day: counts only, never content or who called."""
+
+    __tablename__ = "traffic"
+    number_id: str = Field(foreign_key="numbers.number_id", primary_key=True)
+    on_date: date = Field(primary_key=True)
+    attempts: int
+    messages: int
+    otp_like: int
+
+
+class InventoryRow(SQLModel, table=True):
+    """What inventory said of a number last. ``lookup`` is its keyed HMAC: numbers never cancelled here are not kept otherwise."""
+
+    __tablename__ = "inventory"
+    lookup: str = Field(primary_key=True)
+    status: str
+    since: datetime = _at()
+    said_at: datetime = _at()
 
 
 class ProposalRow(SQLModel, table=True):

@@ -135,6 +135,24 @@ def test_a_file_is_enrolled_line_by_line(office: Office, tmp_path: Path) -> None
     assert "3920" not in first.out + again.out
 
 
+def test_feeds_are_kept_and_inventory_is_reconciled(office: Office, tmp_path: Path) -> None:
+    """Counters and statements are counted, what is wrong is named by line and cycle, and no output holds a number."""
+    counted, stated = tmp_path / "traffic.csv", tmp_path / "inventory.csv"
+    counted.write_text(f"number,country,date,call_attempts,messages,otp_like_messages\n{NUMBER},DE,2026-05-02,1,0,0\n{OTHER},DE,x,1,0,0\n")
+    stated.write_text(f"number,country,status,since\n{NUMBER},DE,on-sale,2026-05-02T00:00:00Z\n{OTHER},DE,ported,2026-05-02T00:00:00Z\n")
+    traffic = [office.run("operator", "numbers", "traffic", counted, *options) for options in ((), ("--json",))]
+    found = [office.run("auditor", "numbers", "reconcile", stated, *options) for options in ((), ("--json",))]
+    fed = [office.run("operator", "numbers", "inventory", stated, *options) for options in (("--json",), ())]
+
+    assert [ran.code for ran in (*traffic, *found, *fed)] == [3, 3, 3, 3, 0, 0]
+    assert [each["line"] for each in traffic[1].json["rejections"]] == [3]
+    assert [(each["line"], each["code"], each["cycle_id"]) for each in found[1].json["findings"]] == [(2, "in-cycle", office.cycle)]
+    assert office.cycle in found[0].out
+    assert len(fed[0].json["attention"]) == 1
+    assert office.run("auditor", "numbers", "reconcile", "-", stdin="number,country,status,since\n").code == 0
+    assert not [ran.out for ran in (*traffic, *found, *fed) if "3920" in ran.out + ran.err]
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [("", 1), ("one,two\n1,2\n", 1), (a_file_of(), 0)],
@@ -184,6 +202,22 @@ def test_numbers_are_listed_counted_and_shown(founded: Office) -> None:
     assert "392000" not in shown.out + page.out
     assert founded.run("auditor", "numbers", "show", NOBODY).code == 5
     assert founded.run("auditor", "targets", "--json").json[0]["target_id"] == "kundendb"
+
+
+def test_what_lies_ahead_and_behind_is_listed(founded: Office) -> None:
+    """The forecast counts every waiting number, and where none is overdue that is said."""
+    ahead = founded.run("auditor", "numbers", "forecast", "--days", "2", "--json").json
+    table = founded.run("auditor", "numbers", "forecast")
+    behind = founded.run("auditor", "numbers", "overdue")
+
+    assert len(ahead["days"]) == 2
+    assert ahead["total"] == {"expected": 2, "stopped": 0}
+    assert [line.split()[:2] for line in table.out.splitlines()][-1] == ["total", "2"]
+    assert behind.out == "No number is past its rule's maximum.\n"
+    assert founded.run("auditor", "numbers", "overdue", "--json").json == {"overdue": [], "reviews_due": []}
+    assert founded.run("auditor", "numbers", "overdue", "--after", NOBODY).code == 5
+    assert founded.run("auditor", "numbers", "forecast", "--days", "367").code == 2
+    assert founded.run("shop", "numbers", "forecast").code == 1
 
 
 @pytest.mark.parametrize(
@@ -267,6 +301,39 @@ def test_some_things_take_two_people(office: Office) -> None:
     assert office.run("two", "approve", "pr_none").code == 5
 
 
+def test_denied_claims_lock_and_are_unlocked(office: Office) -> None:
+    """Two denials, the lock in clear words, and an unlocking by two others; the ground is kept."""
+    for ground in ("former-holder", "successor"):
+        claimed = office.run("one", "reclaim", office.cycle, "--ground", ground, *REFERENCE, "--json").json["proposal_id"]
+        alone, denied = (office.run(who, "deny", claimed, *REFERENCE) for who in ("one", "two"))
+        assert (alone.code, denied.code) == (1, 0)
+    locked = office.run("one", "reclaim", office.cycle, *REFERENCE)
+    unlocked = office.run("one", "unlock", office.cycle, *REFERENCE)
+    waiting = office.run("auditor", "numbers", "list", "--attention", "--json").json
+
+    assert (locked.code, unlocked.code) == (1, 1)
+    assert_one_clear_line(locked)
+    assert "unlock" in locked.err
+    assert [each["attention"][0]["reason"] for each in waiting] == ["reclaim-locked"]
+    assert office.run("two", "deny", "pr_none", *REFERENCE).code == 5
+    assert office.run("two", "deny", claimed).code == 2
+
+
+def test_reminders_and_review_dates_are_recorded(office: Office) -> None:
+    """Both are shown with the cycle; what can't be one is refused."""
+    remind = ("remind", office.cycle, "--channel", "sms", *REFERENCE)
+    disconnected_at = office.run("auditor", "numbers", "show", office.cycle, "--json").json["disconnected_at"]
+    codes = [office.run("operator", *remind, "--at", at).code for at in (disconnected_at, "2099-01-01T00:00:00Z", "soon")]
+    held = [
+        office.run("operator", "hold", office.cycle, "--review-on", day, *REFERENCE).code for day in ("2099-01-31", "2020-01-31", "soon")
+    ]
+    shown = office.run("auditor", "numbers", "show", office.cycle, "--json").json
+
+    assert (codes, held) == ([0, 1, 1], [0, 1, 2])
+    assert office.run("operator", "remind", office.cycle, "--channel", "pigeon", "--at", disconnected_at, *REFERENCE).code == 2
+    assert (shown["reminded_at"], [each["review_on"] for each in shown["holds"]]) == (disconnected_at, ["2099-01-31"])
+
+
 def test_what_does_not_fit_is_not_proposed(founded: Office) -> None:
     """Attest and recall have their time; a proposal needs exactly its own arguments."""
     digest = ("--document-sha256", "0" * 63 + "a")
@@ -275,6 +342,8 @@ def test_what_does_not_fit_is_not_proposed(founded: Office) -> None:
         (1, ("recall", founded.cycle, "--line-cancelled-at", "2026-01-01T00:00:00Z", *REFERENCE)),
         (1, ("recall", founded.cycle, "--line-cancelled-at", "yesterday", *REFERENCE)),
         (1, ("propose", "lift", founded.cycle, *REFERENCE)),
+        (1, ("propose", "reclaim", founded.cycle, *REFERENCE)),
+        (1, ("unlock", founded.cycle, *REFERENCE)),
         (1, ("retire", founded.cycle, "--reference", "call 555-123-4567")),
         (2, ("propose", "sell", founded.cycle, *REFERENCE)),
         (5, ("retire", NOBODY, *REFERENCE)),

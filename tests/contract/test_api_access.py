@@ -13,6 +13,7 @@ from fallow.api.app import PolicyMissing, create_app
 from fallow.api.health import tell_alive
 from fallow.api.routes import ROUTES, Route
 from fallow.domain.people import Role
+from fallow.intake import inventory_file, traffic_file
 from fallow.operations.people import revoke
 
 _READERS = "administrator operator approver auditor"
@@ -26,8 +27,13 @@ TABLE: dict[tuple[str, str], tuple[str, int, str, dict[str, str] | None]] = {
     ("GET", "/v1/platforms/{platform_id}/requests"): ("platform", 200, "/v1/platforms/alpha-pay/requests", None),
     ("POST", "/v1/batches"): (_STAFF, 200, "/v1/batches", None),
     ("GET", "/v1/batches/{batch_id}"): (_READERS, 404, f"/v1/batches/b_{'a' * 26}", None),
+    ("POST", "/v1/traffic"): (_STAFF, 200, "/v1/traffic", None),
+    ("POST", "/v1/inventory"): (_STAFF, 200, "/v1/inventory", None),
+    ("POST", "/v1/inventory/reconcile"): (_READERS, 200, "/v1/inventory/reconcile", None),
     ("GET", "/v1/cycles"): (_READERS, 200, "/v1/cycles", None),
     ("GET", "/v1/counts"): (_READERS, 200, "/v1/counts", None),
+    ("GET", "/v1/forecast"): (_READERS, 200, "/v1/forecast", None),
+    ("GET", "/v1/overdue"): (_READERS, 200, "/v1/overdue", None),
     ("GET", "/v1/cycles/{number_id}/{cycle_no}"): (_READERS, 404, _NOBODY_S_CYCLE, None),
     ("POST", "/v1/numbers/lookup"): (_READERS, 200, "/v1/numbers/lookup", {"number": "+33199009999"}),
     ("POST", "/v1/cycles/{number_id}/{cycle_no}/hold"): (_STAFF, 404, f"{_NOBODY_S_CYCLE}/hold", {"reference": "case 1"}),
@@ -46,6 +52,12 @@ TABLE: dict[tuple[str, str], tuple[str, int, str, dict[str, str] | None]] = {
     ("POST", "/v1/cycles/{number_id}/{cycle_no}/withdraw"): (_STAFF, 404, f"{_NOBODY_S_CYCLE}/withdraw", {"reference": "case 1"}),
     ("POST", "/v1/cycles/{number_id}/{cycle_no}/return"): (_STAFF, 404, f"{_NOBODY_S_CYCLE}/return", {"reference": "case 1"}),
     ("POST", "/v1/cycles/{number_id}/{cycle_no}/retry"): (_STAFF, 404, f"{_NOBODY_S_CYCLE}/retry", {"reference": "case 1"}),
+    ("POST", "/v1/cycles/{number_id}/{cycle_no}/remind"): (
+        _STAFF,
+        404,
+        f"{_NOBODY_S_CYCLE}/remind",
+        {"reference": "case 1", "reminded_at": "2026-03-01T00:00:00Z", "channel": "sms"},
+    ),
     ("POST", "/v1/cycles/{number_id}/{cycle_no}/proposals"): (
         "administrator operator approver",
         404,
@@ -53,12 +65,26 @@ TABLE: dict[tuple[str, str], tuple[str, int, str, dict[str, str] | None]] = {
         {"reference": "case 1", "command": "retire"},
     ),
     ("POST", "/v1/proposals/{proposal_id}/approve"): ("administrator approver", 404, f"/v1/proposals/pr_{'a' * 26}/approve", {}),
+    ("POST", "/v1/proposals/{proposal_id}/deny"): (
+        "administrator approver",
+        404,
+        f"/v1/proposals/pr_{'a' * 26}/deny",
+        {"reference": "case 1"},
+    ),
     ("POST", "/v1/tags"): (f"{_READERS} shop", 404, "/v1/tags", {"number": "+33199009999"}),
     ("POST", "/v1/sales"): ("shop", 404, "/v1/sales", {"number": "+33199009999", "tag": "0" * 64, "acknowledgement": "form 1"}),
     ("GET", "/v1/targets"): (_READERS, 200, "/v1/targets", None),
     ("GET", "/openapi.json"): (_READERS, 200, "/openapi.json", None),
     ("GET", "/healthz"): (_EVERYBODY, 200, "/healthz", None),
     ("GET", "/readyz"): (_EVERYBODY, 200, "/readyz", None),
+}
+
+#: What a route takes that reads a file.
+FILES = {
+    "/v1/batches": a_file(1),
+    "/v1/traffic": ",".join(traffic_file.COLUMNS).encode(),
+    "/v1/inventory": ",".join(inventory_file.COLUMNS).encode(),
+    "/v1/inventory/reconcile": ",".join(inventory_file.COLUMNS).encode(),
 }
 
 
@@ -93,8 +119,8 @@ def _send(app: FastAPI, method: str, path: str, api_key: str | None, body: dict[
 
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fallow.test") as client:
-            if path == "/v1/batches":
-                return await client.request(method, path, headers={**headers, "content-type": "text/csv"}, content=a_file(1))
+            if path in FILES:
+                return await client.request(method, path, headers={**headers, "content-type": "text/csv"}, content=FILES[path])
             return await client.request(method, path, headers=headers, json=body)
 
     return asyncio.run(send())

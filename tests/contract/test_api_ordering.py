@@ -167,7 +167,7 @@ def test_reclaiming_takes_two_people(world: World, desk: dict[Role, Desk]) -> No
     report = desk[Role.OPERATOR].upload(a_file(1)).json()
     assert report["accepted"] == 1
     (cycle_id,) = desk[Role.AUDITOR].post("/v1/numbers/lookup", {"number": number(0).text}).json()["cycles"]
-    order = {"command": "reclaim", "reference": "identity check 9"}
+    order = {"command": "reclaim", "reference": "identity check 9", "arguments": {"ground": "successor"}}
 
     by_enroller = desk[Role.OPERATOR].post(f"/v1/cycles/{cycle_id}/proposals", order)
     proposed = desk[Role.APPROVER].post(f"/v1/cycles/{cycle_id}/proposals", order).json()
@@ -183,9 +183,70 @@ def test_reclaiming_takes_two_people(world: World, desk: dict[Role, Desk]) -> No
     assert state_of(world, cycle_id) is State.RECLAIMED
 
 
+def test_two_denied_claims_lock_a_number_until_two_others_unlock_it(world: World, desk: dict[Role, Desk]) -> None:
+    """Denied, locked, unlocked and given back, all over HTTP; the cycle shows how many claims failed."""
+    (cycle_id,) = enrolled(world)
+    path, order = (
+        f"/v1/cycles/{cycle_id}",
+        {"command": "reclaim", "reference": "identity check 9", "arguments": {"ground": "former-holder"}},
+    )
+
+    def proposed(who: Role, body: dict[str, Any]) -> str:
+        return f"/v1/proposals/{desk[who].post(f'{path}/proposals', body).json()['proposal_id']}"
+
+    alone = desk[Role.APPROVER].post(f"{proposed(Role.APPROVER, order)}/deny", {"reference": "photo differs"})
+    denied = [desk[Role.APPROVER].post(f"{proposed(Role.OPERATOR, order)}/deny", {"reference": "photo differs"}) for _ in range(2)]
+    refused = desk[Role.OPERATOR].post(f"{path}/proposals", order)
+    locked = desk[Role.AUDITOR].get(path).json()
+    unlock = proposed(Role.ADMINISTRATOR, {"command": "unlock", "reference": "visit 9"})
+
+    assert (alone.status_code, _code(alone)) == (403, "second-person-needed")
+    assert [each.status_code for each in denied] == [200, 200]
+    assert (refused.status_code, _code(refused)) == (409, "command-refused")
+    assert locked["reclaims_denied"] == 2
+    assert {each["reason"] for each in locked["attention"]} == {"reclaim-locked", "reclaim-waits"}
+    assert desk[Role.APPROVER].post(f"{unlock}/approve").status_code == 200
+    assert desk[Role.APPROVER].post(f"{proposed(Role.OPERATOR, order)}/approve").status_code == 200
+    assert state_of(world, cycle_id) is State.RECLAIMED
+
+
+def test_a_reminder_is_recorded_over_http(world: World, desk: dict[Role, Desk]) -> None:
+    """When it was and by which channel; in the future, by no known channel or without an offset it is refused."""
+    (cycle_id,) = enrolled(world)
+    path, order = (
+        f"/v1/cycles/{cycle_id}/remind",
+        {"reference": "notice 7", "reminded_at": "2026-02-27T12:00:00+08:00", "channel": "letter"},
+    )
+
+    recorded = desk[Role.OPERATOR].post(path, order)
+    refused = [
+        desk[Role.OPERATOR].post(path, {**order, **wrong}).status_code
+        for wrong in ({"reminded_at": "2026-03-03T00:00:00Z"}, {"reminded_at": "2026-02-27T12:00:00"}, {"channel": "pigeon"}, {"more": 1})
+    ]
+
+    assert (recorded.status_code, refused) == (200, [422] * 4)
+    assert desk[Role.AUDITOR].get(f"/v1/cycles/{cycle_id}").json()["reminded_at"] == "2026-02-27T04:00:00+00:00"
+
+
+def test_a_hold_has_a_review_date_over_http(world: World, desk: dict[Role, Desk]) -> None:
+    """It is shown with the hold; a past day, and what is no day, are refused."""
+    (cycle_id,) = enrolled(world)
+    path = f"/v1/cycles/{cycle_id}"
+
+    placed = desk[Role.OPERATOR].post(f"{path}/hold", {"reference": "case 1", "review_on": "2026-06-30"})
+    days = ("2026-03-01", "soon", "2026-02-30", 1e300)
+    refused = [desk[Role.OPERATOR].post(f"{path}/hold", {"reference": "case 1", "review_on": day}).status_code for day in days]
+
+    assert (placed.status_code, refused) == (200, [422] * 4)
+    assert [each["review_on"] for each in desk[Role.AUDITOR].get(path).json()["holds"]] == ["2026-06-30"]
+
+
 @pytest.mark.parametrize(
     "order",
     [
+        {"command": "reclaim", "reference": "order 1"},
+        {"command": "reclaim", "reference": "order 1", "arguments": {"ground": "a friend"}},
+        {"command": "retire", "reference": "order 1", "arguments": {"ground": "successor"}},
         {"command": "retire", "reference": "order 1", "arguments": {"hold_id": f"h_{'a' * 26}"}},
         {"command": "lift", "reference": "order 1"},
         {"command": "lift", "reference": "order 1", "arguments": {"hold_id": "\ud800"}},

@@ -1,19 +1,22 @@
 """One person's commands on both databases: who may, when, and what each one does."""
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 from itertools import product
 
 import pytest
 from builders import World, a_person, advance, enrolled, state_of
-from builders_commands import DAY, ONE_PERSON, by_two, order, refusing, silent
+from builders_commands import DAY, ONE_PERSON, order, refusing, silent
 from builders_cycles import answer, engine, events_of, facts_of, owed_by, row_of, staff
+from sqlmodel import select
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref
 from fallow.domain.errors import CommandRefused, InputRefused, NotKnown, PersonRefused, SecondPersonNeeded
+from fallow.domain.events import Kind
 from fallow.domain.lifecycle import ACTIVE, Command, State, allows
 from fallow.domain.obligations import Outcome, Status
 from fallow.domain.people import Role
+from fallow.store.tables import HoldRow
 
 
 @pytest.mark.parametrize(("command", "role"), list(product(ONE_PERSON, [Role.APPROVER, Role.AUDITOR, Role.SHOP, Role.PLATFORM])))
@@ -129,7 +132,8 @@ def test_the_hold_on_a_crime_takes_two_people_to_lift(world: World) -> None:
 
     with pytest.raises(SecondPersonNeeded):
         engine(world).commands.lift(people.operator, cycle_id, hold_id, "authority 1")
-    by_two(world, people, cycle_id, Command.LIFT, hold_id=hold_id)
+    two, hold = engine(world).two_person, {"hold_id": hold_id}
+    two.approve(people.other_approver, two.propose(people.approver, cycle_id, Command.LIFT, "authority 1", hold))
     cycle = facts_of(world, cycle_id)
     advance(world, cycle_id, State.RESELLABLE)
 
@@ -167,9 +171,9 @@ def test_an_extension_is_kept_by_the_stage(world: World) -> None:
     engine(world).commands.extend(staff(world).operator, cycle_id, first + DAY, "case 1")
 
     world.clock.pass_to(first)
-    look = engine(world).stages.end_quarantine(ref(cycle_id))
+    look = engine(world).stages.end_quarantine(ref(cycle_id), world.clock.now())
     world.clock.pass_to(first + DAY)
-    last = engine(world).stages.end_quarantine(ref(cycle_id))
+    last = engine(world).stages.end_quarantine(ref(cycle_id), world.clock.now())
 
     assert (look.done, look.look_at, last.done) == (False, first + DAY, True)
 
@@ -264,3 +268,95 @@ def test_retry_after_a_contradiction_waits_for_the_platform_and_goes_on(world: W
     assert (waiting.state, waiting.attention) == ("TAGGING", [])
     assert woken is not None
     assert state_of(world, cycle_id) is State.RESELLABLE
+
+
+def test_a_reminder_is_recorded_with_when_and_how(world: World) -> None:
+    """Who recorded it and under which reference too; the workflow looks again."""
+    people, clock = staff(world), world.clock
+    cycle_id = enrolled(world)[0]
+    engine(world).stages.begin_quarantine(ref(cycle_id))
+    reminded_at = clock.now().astimezone(timezone(timedelta(hours=8))) - timedelta(hours=1)
+
+    engine(world).commands.remind(people.operator, cycle_id, reminded_at, "letter", "notice 7")
+
+    event = events_of(world, cycle_id)[-1]
+    said = {"at": reminded_at.isoformat(), "channel": "letter", "by": people.operator.person_id, "reference": "notice 7"}
+    assert (event.kind, event.body) == (Kind.HOLDER_REMINDED, said)
+    assert facts_of(world, cycle_id).reminded_at == reminded_at
+    assert row_of(world, cycle_id).wake_at is not None
+
+
+@pytest.mark.parametrize(
+    ("after_disconnect", "channel"),
+    [
+        (2 * DAY, "sms"),  # the line ended a day ago: this is tomorrow
+        (DAY + timedelta(seconds=1), "sms"),
+        (-366 * DAY - timedelta(seconds=1), "sms"),
+        (timedelta(0), "pigeon"),
+        (timedelta(0), ""),
+        (timedelta(0), "+33199000000"),
+    ],
+)
+def test_a_reminder_that_can_t_be_one_is_refused(world: World, after_disconnect: timedelta, channel: str) -> None:
+    """In the future, long before the line ended, or by no known channel: nothing is recorded, and the channel is not repeated."""
+    cycle_id = enrolled(world)[0]
+    before = events_of(world, cycle_id)
+    reminded_at = row_of(world, cycle_id).disconnected_at + after_disconnect
+
+    with pytest.raises(InputRefused) as refused:
+        engine(world).commands.remind(staff(world).operator, cycle_id, reminded_at, channel, "notice 7")
+    assert events_of(world, cycle_id) == before
+    assert not channel or channel == "sms" or channel not in str(refused.value)
+
+
+@pytest.mark.parametrize("after_disconnect", [-366 * DAY, DAY])
+def test_a_reminder_may_precede_the_end_of_the_line_by_a_year(world: World, after_disconnect: timedelta) -> None:
+    """To the day, and it may be of this very instant; without an offset it is refused."""
+    people, cycle_id = staff(world), enrolled(world)[0]
+    reminded_at = row_of(world, cycle_id).disconnected_at + after_disconnect
+
+    with pytest.raises(InputRefused):
+        engine(world).commands.remind(people.operator, cycle_id, reminded_at.replace(tzinfo=None), "sms", "notice 7")
+    engine(world).commands.remind(people.operator, cycle_id, reminded_at, "sms", "notice 7")
+
+    assert facts_of(world, cycle_id).reminded_at == reminded_at
+
+
+def test_a_hold_keeps_its_review_date(world: World) -> None:
+    """Today is early enough, yesterday is not; a hold without one has none."""
+    people, commands = staff(world), engine(world).commands
+    cycle_id, today = enrolled(world)[0], world.clock.now().date()
+
+    with pytest.raises(InputRefused, match="review date"):
+        commands.hold(people.operator, cycle_id, "case 1", today - DAY)
+    dated = commands.hold(people.operator, cycle_id, "case 1", today)
+    undated = commands.hold(people.operator, cycle_id, "case 2")
+
+    with world.installation.db.read() as tx:
+        kept = {hold.hold_id: hold.review_on for hold in tx.session.exec(select(HoldRow))}
+    assert kept == {dated: today, undated: None}
+    placed = [event.body.get("review_on") for event in events_of(world, cycle_id) if event.kind is Kind.HOLD_PLACED]
+    assert placed == [today.isoformat(), None]
+
+
+def test_a_ported_number_is_withdrawn_before_wiping_only(world: World) -> None:
+    """Afterwards the refusal says what is possible instead."""
+    people, commands = staff(world), engine(world).commands
+    early, late = enrolled(world, 2)
+    advance(world, late, State.WIPING)
+
+    commands.withdraw(people.operator, early, "port 7")
+    with pytest.raises(CommandRefused, match=r"WIPING: withdraw is refused.*retire or return the number instead"):
+        commands.withdraw(people.operator, late, "port 7")
+
+    assert (state_of(world, early), state_of(world, late)) == (State.WITHDRAWN, State.WIPING)
+
+
+def test_an_ended_cycle_is_not_returned(world: World) -> None:
+    """Whoever tries is told that the number is not here any more."""
+    people, commands = staff(world), engine(world).commands
+    cycle_id = enrolled(world)[0]
+    commands.withdraw(people.operator, cycle_id, "port 7")
+
+    with pytest.raises(CommandRefused, match=r"WITHDRAWN: return is refused.*has ended"):
+        commands.hand_back(people.operator, cycle_id, "range")

@@ -38,7 +38,7 @@ def test_a_good_line_becomes_a_cycle(world: World) -> None:
 
     assert (row.country, row.number_class, row.carrier, row.reason) == ("FR", "fixed", "hexagone", "ordinary")
     assert (row.prior_holders, row.source_ref, row.recalled, row.handback) == (3, "ticket 7", False, False)
-    assert row.explanation.startswith("One rule matches FR, fixed, hexagone, ordinary")
+    assert row.explanation.endswith("; one rule matches FR, fixed, hexagone, ordinary.")
     assert row.release_at == world.clock.now() + timedelta(days=9)
     assert [event.kind for event in events_of(world, cycle_id)] == [Kind.CYCLE_ENROLLED, Kind.LINE_CHECKED]
 
@@ -194,6 +194,48 @@ def test_a_legal_hold_in_the_file_is_placed_with_the_cycle(world: World) -> None
 
     assert facts_of(world, cycle_id).held
     assert kinds == [Kind.CYCLE_ENROLLED, Kind.LINE_CHECKED, Kind.HOLD_PLACED]
+
+
+def with_columns(content: bytes, **more: str) -> bytes:
+    """Return a file with further columns, the same on each line."""
+    header, *lines = content.decode().splitlines()
+    return "\n".join([",".join([header, *more]), *(",".join([line, *more.values()]) for line in lines)]).encode()
+
+
+def test_a_reminder_in_the_file_is_recorded_with_the_cycle(world: World) -> None:
+    """As the command records it: when, how, by whom, under the row's own reference; the pool is kept beside it."""
+    reminded_at, person = world.clock.now() - timedelta(days=2), staff(world).enroller
+    more = {"holder_reminded_at": reminded_at.isoformat(), "reminder_channel": "sms", "pool": "prepaid"}
+
+    enrol_file(world.installation, person, with_columns(a_file(1), **more))
+
+    with world.installation.db.read() as tx:
+        cycle_id = tx.session.exec(select(CycleRow.cycle_id)).one()
+    event = events_of(world, cycle_id)[-1]
+    said = {"at": reminded_at.isoformat(), "channel": "sms", "by": person.person_id, "reference": "row 0"}
+    assert (event.kind, event.body) == (Kind.HOLDER_REMINDED, said)
+    assert (facts_of(world, cycle_id).reminded_at, row_of(world, cycle_id).pool) == (reminded_at, "prepaid")
+
+
+@pytest.mark.parametrize("reminded_at", ["2026-03-03T08:00:01Z", "2025-02-27T07:59:59Z"])
+def test_a_reminder_in_the_file_that_can_t_be_one_rejects_its_line_only(world: World, reminded_at: str) -> None:
+    """In the future, or more than a year before the line ended: the line is named, and the next one goes on."""
+    header, good, bad = with_columns(a_file(2), holder_reminded_at="", reminder_channel="").splitlines()
+    bad = bad.removesuffix(b",,") + f",{reminded_at},sms".encode()
+
+    report = enrol_file(world.installation, staff(world).enroller, b"\n".join([header, good, bad]))
+
+    assert (report.accepted, [line for line, _, _ in report.rejections]) == (1, [3])
+
+
+def test_a_line_cut_off_by_mistake_waits_for_its_holder(world: World) -> None:
+    """From its first moment, so that no release date wipes it."""
+    cycle_id = enrolled(world, reason="wrongful")[0]
+
+    advance(world, cycle_id, State.RESELLABLE)
+
+    assert facts_of(world, cycle_id).attention == {Attention(Reason.WRONGFUL_DISCONNECT)}
+    assert state_of(world, cycle_id) is State.QUARANTINED
 
 
 def test_a_range_of_another_carrier_is_wiped_and_handed_back(world: World) -> None:

@@ -186,7 +186,7 @@ def test_a_holder_who_took_the_number_back_is_counted_once(world: World) -> None
     """Reclaimed and cancelled again is the same holder leaving twice."""
     people, two = staff(world), engine(world).two_person
     first = enrolled(world, prior_holders="0")[0]
-    two.approve(people.approver, two.propose(people.operator, first, Command.RECLAIM, "id 1", {}))
+    two.approve(people.approver, two.propose(people.operator, first, Command.RECLAIM, "id 1", {"ground": "former-holder"}))
     world.clock.pass_by(30 * DAY)
 
     advance(world, enrolled(world, prior_holders="0")[0], State.RESELLABLE)

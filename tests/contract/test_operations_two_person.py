@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from builders import START, World, a_person, advance, ask_all, enrolled, number, state_of, wipe_all
-from builders_commands import by_two, refusing, silent
+from builders_commands import FORMER_HOLDER, by_two, refusing, silent
 from builders_cycles import DOCUMENT, answer, engine, events_of, facts_of, owed_by, row_of, staff
 from sqlmodel import select
 
@@ -17,7 +17,8 @@ from fallow.domain.lifecycle import ACTIVE, Command, State, allows
 from fallow.domain.obligations import Outcome, Status, TargetKind
 from fallow.domain.people import Role
 from fallow.operations.people import revoke
-from fallow.operations.two_person import ARGUMENTS, PROPOSAL_STANDS_FOR
+from fallow.operations.proposals import PROPOSAL_STANDS_FOR
+from fallow.operations.two_person import ARGUMENTS
 from fallow.store.tables import EvidenceRow
 
 
@@ -27,7 +28,7 @@ def test_two_people_carry_out_what_takes_two(world: World) -> None:
     for index, (command, state) in enumerate({Command.RECLAIM: State.RECLAIMED, Command.RETIRE: State.RETIRED}.items()):
         cycle_id = enrolled(world, first=index, by=people.enroller)[0]
 
-        by_two(world, people, cycle_id, command)
+        by_two(world, people, cycle_id, command, **(FORMER_HOLDER if command is Command.RECLAIM else {}))
 
         body = events_of(world, cycle_id)[-1].body
         assert state_of(world, cycle_id) is state
@@ -93,17 +94,15 @@ def test_a_proposal_is_decided_once(world: World) -> None:
 
 
 def test_a_proposal_whose_time_is_over_is_not_carried_out(world: World) -> None:
-    """Reclaim was proposed at the end of quarantine; once wiping has begun it is refused."""
+    """The number was withdrawn meanwhile: whoever claims it is told that it is not here any more."""
     people, two = staff(world), engine(world).two_person
     cycle_id = enrolled(world)[0]
-    advance(world, cycle_id, State.QUARANTINED)
-    world.clock.pass_to(row_of(world, cycle_id).release_at)
-    proposal = two.propose(people.operator, cycle_id, Command.RECLAIM, "id check", {})
-    advance(world, cycle_id, State.WIPING)
+    proposal = two.propose(people.operator, cycle_id, Command.RECLAIM, "id check", FORMER_HOLDER)
+    engine(world).commands.withdraw(people.operator, cycle_id, "ported")
 
-    with pytest.raises(CommandRefused, match="WIPING"):
+    with pytest.raises(CommandRefused, match="WITHDRAWN"):
         two.approve(people.approver, proposal)
-    assert state_of(world, cycle_id) is State.WIPING
+    assert state_of(world, cycle_id) is State.WITHDRAWN
 
 
 def test_a_proposal_does_not_stand_for_ever(world: World) -> None:
@@ -126,12 +125,12 @@ def test_a_reclaim_is_refused_under_a_hold(world: World) -> None:
     """Neither proposed nor approved: the hold keeps the number here."""
     people, operations = staff(world), engine(world)
     cycle_id = enrolled(world)[0]
-    proposal = operations.two_person.propose(people.operator, cycle_id, Command.RECLAIM, "id check", {})
+    proposal = operations.two_person.propose(people.operator, cycle_id, Command.RECLAIM, "id check", FORMER_HOLDER)
     operations.commands.hold(people.operator, cycle_id, "court 1")
 
     for attempt in (
         lambda: operations.two_person.approve(people.approver, proposal),
-        lambda: operations.two_person.propose(people.operator, cycle_id, Command.RECLAIM, "id check", {}),
+        lambda: operations.two_person.propose(people.operator, cycle_id, Command.RECLAIM, "id check", FORMER_HOLDER),
     ):
         with pytest.raises(CommandRefused, match="HELD"):
             attempt()
@@ -141,7 +140,12 @@ def test_a_reclaim_is_refused_under_a_hold(world: World) -> None:
     ("command", "arguments"),
     [
         (Command.RETIRE, {"hold_id": "h_1"}),
-        (Command.RECLAIM, {"number": "+33199000000"}),
+        (Command.RECLAIM, {}),
+        (Command.RECLAIM, {"ground": "+33199000000"}),
+        (Command.RECLAIM, {"ground": "former-holder", "number": "+33199000000"}),
+        (Command.UNLOCK, {"ground": "former-holder"}),
+        (Command.UNLOCK, {}),
+        (Command.REMIND, {}),
         (Command.LIFT, {}),
         (Command.LIFT, {"hold_id": "h_none"}),
         (Command.LIFT, {"hold_id": "+33199000000"}),
@@ -220,7 +224,13 @@ def test_an_attestation_overtaken_by_the_platform_is_not_carried_out(world: Worl
 def test_every_two_person_command_obeys_the_table_in_every_state(sqlite_world: World) -> None:
     """Wherever the lifecycle refuses a command, held or not, it can't even be proposed."""
     world, people = sqlite_world, staff(sqlite_world)
-    given = {"hold_id": "h_none", "target_id": "nobody", "document_sha256": DOCUMENT, "line_cancelled_at": START.isoformat()}
+    given = {
+        **FORMER_HOLDER,
+        "hold_id": "h_none",
+        "target_id": "nobody",
+        "document_sha256": DOCUMENT,
+        "line_cancelled_at": START.isoformat(),
+    }
     ids = enrolled(world, len(ACTIVE) + 1)
     for cycle_id, state in zip(ids, (*ACTIVE, State.RESELLABLE), strict=True):
         advance(world, cycle_id, state)

@@ -228,6 +228,7 @@ class Recycling(Ground):
         arguments = {
             Command.ATTEST: {"target_id": target_id, "document_sha256": DOCUMENT},
             Command.LIFT: {"hold_id": holds[0]},
+            Command.RECLAIM: {"ground": "former-holder"},
             Command.RECALL: {"line_cancelled_at": self.world.clock.now().isoformat()},
         }.get(command, {})
         person: Person = self.people[who]

@@ -245,7 +245,7 @@ def test_the_sweep_leaves_alone_what_waits_for_time_or_an_answer(world: World) -
     for cycle_id in (quarantined, wiping):
         advance(world, cycle_id, State.QUARANTINED)
     world.clock.pass_to(row_of(world, wiping).release_at)
-    engine(world).stages.end_quarantine(ref(wiping))
+    engine(world).stages.end_quarantine(ref(wiping), world.clock.now())
     engine(world).stages.clear(ref(wiping), TargetKind.RECORDS)
     engine(world).commands.extend(staff(world).operator, quarantined, world.clock.now() + timedelta(days=30), "case 1")
     quiet(world, quarantined)

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Category
 
-#: The budget of the design for a number that meets no obstacle.
+#: The budget for a number that meets no obstacle.
 HAPPY_PATH = 40
 
 

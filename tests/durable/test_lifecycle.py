@@ -16,7 +16,7 @@ from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Outcome
 from fallow.domain.ports import UnbindItem
 
-#: The budgets of the design: the happy path, and what one operator command may add.
+#: The budgets: the happy path, and what one operator command may add.
 HAPPY_PATH, PER_COMMAND = 40, 8
 DOCUMENT = hashlib.sha256(b"a document issued by the platform").hexdigest()
 

@@ -55,6 +55,11 @@ def leases_hold(engine: Engine) -> bool:
         return len(leases) > len(engine.world.platforms) and all(lease.until > tx.now for lease in leases)
 
 
+async def looks_at_the_end(engine: Engine, cycle_id: str) -> int:
+    """Return how often the workflow has asked whether quarantine is over, once it has come to rest."""
+    return running.steps_taken(await engine.quiet(cycle_id)).count("end_quarantine")
+
+
 async def test_half_a_year_is_one_timer(engine: Engine) -> None:
     """180 days pass on one timer and the usual number of events, and not a day is missing between disconnect and release."""
     cycle_id = engine.enrol(fresh())
@@ -70,6 +75,43 @@ async def test_half_a_year_is_one_timer(engine: Engine) -> None:
     row = engine.row(cycle_id)
     assert row.quarantine_ended_at is not None
     assert row.quarantine_ended_at - row.enrolled_at >= HALF_A_YEAR
+
+
+async def test_a_database_clock_set_forward_moves_no_number(engine: Engine) -> None:
+    """With the database a year ahead and told to look, the number stays until Temporal's clock has come there too, on one timer."""
+    cycle_id = engine.enrol(fresh())
+    release_at = (await engine.until(cycle_id, State.QUARANTINED)).release_at
+    looks = await looks_at_the_end(engine, cycle_id)
+    engine.world.clock.pass_by(timedelta(days=366))
+    await engine.nudge(cycle_id)
+    assert await looks_at_the_end(engine, cycle_id) > looks
+    assert (await engine.status(cycle_id)).look_at == release_at
+    assert engine.row(cycle_id).state == State.QUARANTINED
+    assert engine.record_system().wiped == []
+    assert running.pending_timers(await engine.quiet(cycle_id)) == 1
+    await running.eventually(lambda: leases_hold(engine), lambda: "the leases to be renewed")
+    await TimeSkipper(engine.client).fast_forward(engine.handle(cycle_id), HALF_A_YEAR + timedelta(hours=1))
+    assert await engine.ended(cycle_id) is State.RESELLABLE
+
+
+async def test_a_database_clock_that_is_behind_is_waited_for(engine: Engine) -> None:
+    """With Temporal half a year ahead the number stays until the database's clock has come there too."""
+    cycle_id = engine.enrol(fresh())
+    release_at = (await engine.until(cycle_id, State.QUARANTINED)).release_at
+    await engine.quiet(cycle_id)
+    skipper = TimeSkipper(engine.client)
+    await skipper.fast_forward(engine.handle(cycle_id), HALF_A_YEAR + timedelta(minutes=1))
+    assert await skipper.get_current_time(engine.handle(cycle_id)) > release_at
+    looks = await looks_at_the_end(engine, cycle_id)
+    await engine.nudge(cycle_id)
+    assert await looks_at_the_end(engine, cycle_id) > looks
+    assert (await engine.status(cycle_id)).look_at == release_at
+    assert engine.row(cycle_id).state == State.QUARANTINED
+    assert engine.record_system().wiped == []
+    engine.world.clock.pass_to(release_at)
+    await running.eventually(lambda: leases_hold(engine), lambda: "the leases to be renewed")
+    await engine.nudge(cycle_id)
+    assert await engine.ended(cycle_id) is State.RESELLABLE
 
 
 async def test_an_extension_moves_the_one_timer(engine: Engine) -> None:

@@ -1,11 +1,14 @@
 """What the command line takes for a phone number, what it says about errors, and what it writes for spreadsheets."""
 
+import io
 from datetime import UTC, datetime
 
 import pytest
 import typer
 from sqlalchemy.exc import OperationalError
 
+from fallow.cli.app import app
+from fallow.cli.asking import ask_number
 from fallow.cli.ending import fault_of
 from fallow.cli.selling import cells
 from fallow.cli.words import NumberAsArgument, refuse_numbers
@@ -79,3 +82,55 @@ def test_a_spreadsheet_finds_no_formula() -> None:
     row = Released(1, E164("+8613800000001"), "=cycle", "\uff0btag", datetime(2026, 11, 23, tzinfo=UTC))
 
     assert cells(row) == ["8613800000001", "'=cycle", "'\uff0btag", "2026-11-23T00:00:00+00:00"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["enrol"], "Missing argument 'FILE'."),
+        (["numbers", "show"], "Missing argument 'CYCLE'."),
+        (["hold", "n_a2345672345672345672345672/1"], "Missing option '--reference' / '-r'."),
+        (["keys", "admit", "--name", "x"], "Missing option '--role'. Choose from: "),
+        (["number"], "No such command 'number'. Did you mean 'numbers'?"),
+        (["numbers", "list", "--limit", "0"], "Invalid value for '--limit': "),
+    ],
+)
+def test_wrong_usage_is_said_in_one_line(arguments: list[str], what: str) -> None:
+    """What is missing or wrong has its name, and the sentence ends once."""
+    with pytest.raises(typer.TyperException) as wrong:
+        app(args=arguments, standalone_mode=False)
+    said = fault_of(wrong.value).what
+
+    assert said.startswith(what)
+    assert said.endswith((".", "?"))
+    assert not said.endswith((".?", "?.", ".."))
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["numbers"], ["keys"]])
+def test_where_only_help_is_asked_for_nothing_is_wrong(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A group without a command prints its help; no line says that something is missing."""
+    with pytest.raises(typer.TyperException) as helped:
+        app(args=arguments, standalone_mode=False)
+
+    assert fault_of(helped.value).what == ""
+    assert "Usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["+442079460140", "442079460140", " 442079460140\n"])
+def test_a_number_is_taken_as_an_export_spells_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `numbers export` wrote, without the plus sign, is the same number."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    assert ask_number() == E164("+442079460140")
+
+
+@pytest.mark.parametrize(
+    "text", ["02079460140", "2079460140", "999999999999", "00442079460140", "4420794601", "44 2079460140", "\u0664\u0664442079460140"]
+)
+def test_digits_that_are_no_international_number_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plus sign is added only where a valid number comes of it; a national number is not guessed at."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    with pytest.raises(errors.NumberMalformed):
+        ask_number()

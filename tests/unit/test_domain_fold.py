@@ -36,7 +36,7 @@ CHANGES: dict[Kind, tuple[dict[str, object], dict[str, object]]] = {
         {"release_at": (LATER + timedelta(days=1)).isoformat(), **PERSON},
         {"release_at": LATER + timedelta(days=1)},
     ),
-    Kind.HOLD_PLACED: ({"hold_id": "h_2", **PERSON}, {"holds": frozenset({"h_1", "h_2"})}),
+    Kind.HOLD_PLACED: ({"hold_id": "h_2", "review_on": "2026-06-30", **PERSON}, {"holds": frozenset({"h_1", "h_2"})}),
     Kind.HOLD_LIFTED: ({"hold_id": "h_1", **PERSON}, {"holds": frozenset()}),
     Kind.ATTENTION_RAISED: (
         {"attention": "platform-silent:chat"},
@@ -52,7 +52,15 @@ CHANGES: dict[Kind, tuple[dict[str, object], dict[str, object]]] = {
     Kind.TAG_ISSUED: ({"tag": "t"}, {"tag": "t"}),
     Kind.NUMBER_RELEASED: ({"tag": "t", "gate": "g"}, {"state": State.RESELLABLE, "released_at": LATER}),
     Kind.NUMBER_SOLD: ({"tag": "t", "acknowledgement": "a", "by": "p_2"}, {"state": State.REASSIGNED}),
-    Kind.HOLDER_RECLAIMED: ({"second": "p_2", **PERSON}, {"state": State.RECLAIMED, "attention": frozenset()}),
+    Kind.HOLDER_REMINDED: (
+        {"at": AT.isoformat(), "channel": "sms", **PERSON},
+        {"reminded_at": AT},
+    ),
+    Kind.TRAFFIC_JUDGED: ({"stage": "wiping", "verdict": "quiet", "judged_on": "2026-01-01"}, {}),
+    Kind.RECLAIM_DENIED: ({"proposal_id": "pr_1", "second": "p_2", **PERSON}, {"denials": 2}),
+    Kind.RECLAIM_UNLOCKED: ({"second": "p_2", **PERSON}, {"denials": 0}),
+    Kind.PROPOSAL_DENIED: ({"proposal_id": "pr_1", "second": "p_2", **PERSON}, {}),
+    Kind.HOLDER_RECLAIMED: ({"second": "p_2", "ground": "successor", **PERSON}, {"state": State.RECLAIMED, "attention": frozenset()}),
     Kind.NUMBER_RETIRED: ({"second": "p_2", **PERSON}, {"state": State.RETIRED, "attention": frozenset()}),
     Kind.NUMBER_WITHDRAWN: (PERSON, {"state": State.WITHDRAWN, "attention": frozenset()}),
     Kind.RETURN_ORDERED: (PERSON, {"handback": True}),
@@ -66,6 +74,7 @@ BEFORE = [
     ENROLLED,
     Event(Kind.HOLD_PLACED, AT, {"hold_id": "h_1", **PERSON}),
     Event(Kind.ATTENTION_RAISED, AT, {"attention": "platform-refused:pay"}),
+    Event(Kind.RECLAIM_DENIED, AT, {"proposal_id": "pr_0", "second": "p_2", **PERSON}),
     Event(Kind.OBLIGATIONS_OPENED, AT, {"target_kind": "records", "targets": ["crm"]}),
 ]
 FIELDS = Cycle.__dataclass_fields__

@@ -13,20 +13,21 @@ from fallow.operations.two_person import ARGUMENTS
 
 PAGE = (Path(__file__).parents[2] / "docs/lifecycle.md").read_text("utf-8")
 CELLS = list(product(State, Command, (False, True)))
-#: Written by hand, in the order of Command: hold lift extend reclaim retire withdraw return retry attest sell recall.
+#: Written by hand, in the order of Command: hold lift extend reclaim retire withdraw return retry attest sell recall remind
+#: unlock.
 #: y: allowed; n: refused; h: allowed only without a hold; l: allowed only under a hold.
 TABLE = {
-    State.ENROLLED: "ylyhyhhynnn",
-    State.QUARANTINED: "ylyhyhhynnn",
-    State.WIPING: "ylnnynhynnn",
-    State.UNBINDING: "ylnnynhyynn",
-    State.TAGGING: "ylnnynhyynn",
-    State.RESELLABLE: "ylnnynhynhn",
-    State.REASSIGNED: "nlnnnnnnnny",
-    State.RECLAIMED: "nlnnnnnnnnn",
-    State.RETIRED: "nlnnnnnnnnn",
-    State.WITHDRAWN: "nlnnnnnnnnn",
-    State.RETURNED: "nlnnnnnnnnn",
+    State.ENROLLED: "ylyhyhhynnnyy",
+    State.QUARANTINED: "ylyhyhhynnnyy",
+    State.WIPING: "ylnnynhynnnnn",
+    State.UNBINDING: "ylnnynhyynnnn",
+    State.TAGGING: "ylnnynhyynnnn",
+    State.RESELLABLE: "ylnnynhynhnnn",
+    State.REASSIGNED: "nlnnnnnnnnynn",
+    State.RECLAIMED: "nlnnnnnnnnnnn",
+    State.RETIRED: "nlnnnnnnnnnnn",
+    State.WITHDRAWN: "nlnnnnnnnnnnn",
+    State.RETURNED: "nlnnnnnnnnnnn",
 }
 
 

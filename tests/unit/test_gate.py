@@ -17,13 +17,15 @@ from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Category, Obligation, Outcome, Status, TargetKind
 from fallow.domain.policy import Policy
 from fallow.domain.rules import Rule
+from fallow.domain.traffic import QuietRule, Verdict
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 RULE = Rule("*", "*", "*", "*", timedelta(days=90), timedelta(days=30))
 SYSTEMS = {"crm": ("contacts", "register"), "billing": ("calls",)}
 PLATFORMS = {"pay": Category.PAYMENT, "chat": Category.SOCIAL, "bank": Category.BANK}
-POLICY = Policy("test", 1, (RULE,), SYSTEMS, PLATFORMS, "crm")
+QUIET = QuietRule(14, attempts_below=3, otp_like_below=1, lag_days=2, patience_for=timedelta(days=90))
+POLICY = Policy("test", 1, (RULE,), SYSTEMS, PLATFORMS, "crm", quiet=QUIET)
 SAID = {"crm": Outcome.WIPED, "billing": Outcome.WIPED, "pay": Outcome.UNBOUND, "chat": Outcome.NOT_BOUND, "bank": Outcome.ATTESTED}
 RECORDS, PLATFORM = TargetKind.RECORDS, TargetKind.PLATFORM
 
@@ -56,6 +58,7 @@ CYCLE = Cycle(
     settled=STAGES,
     quarantine_ended_at=NOW - timedelta(days=5),
     tag="tag",
+    reminded_at=NOW - timedelta(days=200),
 )
 GOOD = View(
     now=NOW,
@@ -64,6 +67,8 @@ GOOD = View(
     earliest_release_at=NOW - timedelta(days=6),
     obligations=tuple(owed(each) for each in SAID),
     proofs=tuple(proof(each) for each in SAID),
+    reminder_due=True,
+    traffic=Verdict.QUIET,
     line_status=LineStatus.OFF,
     line_checked_at=NOW,
     expected_tag="tag",
@@ -144,6 +149,9 @@ ONE_SHORTFALL: dict[str, tuple[Damage, str]] = {
     "a stage settled twice": (on_cycle(settled=(*STAGES, "WIPING")), "stages settled are"),
     "release not reached": (on_cycle(release_at=NOW + SECOND), "quarantine is not over"),
     "rule not reached": (on_view(earliest_release_at=NOW + SECOND), "quarantine is not over"),
+    "holder not reminded": (on_cycle(reminded_at=None), "no reminder to the former holder"),
+    **{f"traffic {verdict}": (on_view(traffic=verdict), f"residual traffic is {verdict}") for verdict in (Verdict.NOISY, Verdict.UNKNOWN)},
+    "traffic never judged": (on_view(traffic=None), "residual traffic is not judged"),
     "line never asked": (on_view(line_status=None), "the line register says nothing yet"),
     **{f"line {status}": (on_view(line_status=status), f"says {status}") for status in LineStatus if status is not LineStatus.OFF},
     "line not asked for the gate": (on_view(line_checked_at=None), "too old"),
@@ -236,6 +244,8 @@ def test_each_wider_defect_is_named_among_what_follows_from_it(defect: str) -> N
     "harmless",
     [
         on_view(line_checked_at=NOW - LINE_CHECK_FRESH_FOR),
+        lambda view: policy_without(quiet=None)(on_view(traffic=None)(view)),
+        lambda view: on_view(reminder_due=False)(on_cycle(reminded_at=None)(view)),
         on_cycle(release_at=NOW),
         on_view(earliest_release_at=NOW),
         on_cycle(demo=True),

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fallow.domain.claims import Channel
 from fallow.domain.errors import RowMalformed
-from fallow.intake.cancelled_file import COLUMNS, Rejection, Row, read_rows
+from fallow.intake.cancelled_file import COLUMNS, OPTIONAL, Rejection, Row, read_rows
 from fallow.local import crowd
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -60,6 +61,61 @@ def test_columns_may_come_in_another_order() -> None:
 
     assert isinstance(row, Row)
     assert row.country == "CN"
+
+
+def with_optional(*cells: str) -> str:
+    """Return the good line with cells for the optional columns."""
+    return ",".join((GOOD, *cells))
+
+
+def test_without_the_optional_columns_they_are_empty() -> None:
+    """A file as it was before they came is read as before."""
+    (row,) = read(GOOD)
+
+    assert isinstance(row, Row)
+    assert (row.pool, row.reminded_at, row.reminder_channel) == ("", None, None)
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_pool_and_reminder_are_read(channel: Channel) -> None:
+    """Every optional column arrives, the instant in UTC."""
+    line = with_optional("residential", "2026-04-01T09:00:00+08:00", channel)
+
+    (row,) = read(line, header=",".join((*COLUMNS, *OPTIONAL)))
+
+    assert isinstance(row, Row)
+    assert (row.pool, row.reminded_at, row.reminder_channel) == ("residential", datetime(2026, 4, 1, 1, tzinfo=UTC), channel)
+
+
+@pytest.mark.parametrize(("column", "cell"), [("pool", "residential"), ("pool", ""), ("holder_reminded_at", ""), ("reminder_channel", "")])
+def test_any_of_the_optional_columns_may_be_left_out(column: str, cell: str) -> None:
+    """Each may come alone, and may be empty."""
+    (row,) = read(with_optional(cell), header=f"{HEADER},{column}")
+
+    assert isinstance(row, Row)
+    assert (row.pool, row.reminded_at) == (cell, None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "column", "code"),
+    [
+        (("Residential", "", ""), "pool", "row-malformed"),
+        (("p-138-0000-0001", "", ""), "pool", "row-malformed"),
+        (("", "2026-04-01T09:00:00+08:00", ""), "reminder_channel", "row-malformed"),
+        (("", "2026-04-01T09:00:00+08:00", "pigeon"), "reminder_channel", "row-malformed"),
+        (("", "", "sms"), "holder_reminded_at", "instant-malformed"),
+        (("", "2026-04-01", "sms"), "holder_reminded_at", "instant-malformed"),
+        (("", "2026-11-01T00:00:01Z", "sms"), "holder_reminded_at", "instant-malformed"),
+        (("", "2025-04-01T09:00:00+08:00", "sms"), "holder_reminded_at", "row-malformed"),
+    ],
+)
+def test_a_reminder_is_whole_or_absent(cells: tuple[str, ...], column: str, code: str) -> None:
+    """Instant and channel come together, the instant is past and belongs to this cancellation, and no cell is repeated."""
+    (rejection,) = read(with_optional(*cells), header=",".join((*COLUMNS, *OPTIONAL)))
+
+    assert isinstance(rejection, Rejection)
+    assert (rejection.line, rejection.code) == (2, code)
+    assert f"olumn {column}" in rejection.why
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"number,country\n", HEADER.encode("utf-16"), f"{HEADER},x\n".encode(), b"PK\x03\x04"])

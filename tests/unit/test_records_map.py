@@ -33,9 +33,27 @@ def test_the_sample_map_has_its_systems_and_collections() -> None:
 
 def test_the_example_for_ones_own_database_loads(tmp_path: Path) -> None:
     """The map to start from is sound once its address is there."""
-    (tmp_path / "database-url").write_text("postgresql+psycopg://fallow:password@db.example:5432/carrier\n")
+    _address(tmp_path, 0o600)
 
     load(tmp_path, (EXAMPLES / "own-systems" / "records.toml").read_text())
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_an_address_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    """It holds a password: the remedy is the command that mends it, and the password is not told."""
+    _address(tmp_path, mode)
+
+    with pytest.raises(MapRefused, match="read by others") as caught:
+        load(tmp_path, (EXAMPLES / "own-systems" / "records.toml").read_text())
+
+    assert caught.value.remedy == f"chmod 600 {tmp_path / 'database-url'}"
+    assert "password" not in caught.value.what
+
+
+def _address(folder: Path, mode: int) -> None:
+    """Write the file that the example's ``url_file`` names."""
+    (folder / "database-url").write_text("postgresql+psycopg://fallow:password@db.example:5432/carrier\n")
+    (folder / "database-url").chmod(mode)
 
 
 @pytest.mark.parametrize(

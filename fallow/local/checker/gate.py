@@ -58,7 +58,7 @@ def _quarantine(case: Case, verdict: Verdict) -> None:
             verdict.demand("quarantine", over, f"{where}: {what.removesuffix('_at')} before quarantine was over")
 
 
-_RULED_BY = {"country": "country", "class": "number_class", "carrier": "carrier", "reason": "reason"}
+_RULED_BY = {"country": "country", "class": "number_class", "carrier": "carrier", "pool": "pool", "reason": "reason"}
 
 
 def _gate(world: World, case: Case, seen: Past, verdict: Verdict) -> None:

@@ -7,7 +7,7 @@ from .reading import Row, canonical, instant, sha256
 from .verdict import Verdict
 from .world import Case, World
 
-_TWO_PEOPLE = {"HolderReclaimed", "NumberRetired", "CycleRecalled"}
+_TWO_PEOPLE = {"HolderReclaimed", "NumberRetired", "CycleRecalled", "ReclaimDenied", "ReclaimUnlocked", "ProposalDenied"}
 
 
 def check(world: World, verdict: Verdict) -> None:

@@ -3,9 +3,10 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from .reading import Row, canonical, sha256
 from .verdict import Verdict
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_ASKS = ("country", "class", "carrier", "reason")
+_ASKS = ("country", "class", "carrier", "pool", "reason")
 CATEGORIES = {"payment", "social", "bank", "shop", "game", "call-label"}
 
 
@@ -27,6 +28,7 @@ class Terms:
         platforms: platform -> category.
         rules: as frozen.
         not_asked: categories outside the policy.
+        quiet: the quiet rule as frozen, or None.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Terms:
     platforms: Mapping[str, str]
     rules: list[Row]
     not_asked: list[str]
+    quiet: Row | None
 
     def demanded(self, kind: str) -> set[str]:
         """Return the targets of a kind, "records" or "platform"."""
@@ -43,9 +46,9 @@ class Terms:
         """Return (from disconnect, seen by the engine, demo) for such a number: the longest of all rules that match, else of all.
 
         Args:
-            about: country, class, carrier and reason of the number.
+            about: country, class, carrier, pool and reason of the number; a pool that was never stated may be left out.
         """
-        matching = [rule for rule in self.rules if all(rule[ask] in ("*", about[ask]) for ask in _ASKS)] or self.rules
+        matching = [rule for rule in self.rules if all(rule.get(ask, "*") in ("*", about.get(ask, "")) for ask in _ASKS)] or self.rules
         longest = max(rule["quarantine_seconds"] for rule in matching)
         observed = max(rule["observed_seconds"] for rule in matching)
         return timedelta(seconds=longest), timedelta(seconds=observed), any(rule["demo"] for rule in matching)
@@ -60,7 +63,7 @@ def read_terms(verdict: Verdict, rows: list[Row]) -> dict[str, Terms]:
             verdict.demand("policy", sha256(canonical(body)) == row["digest"], f"policy {row['digest'][:12]} was altered")
             systems = {system: set(collections) for system, collections in body["record_systems"].items()}
             name = f"{body['policy_id']} v{body['version']}"
-            read[row["digest"]] = Terms(name, systems, body["platforms"], body["rules"], body["not_asked"])
+            read[row["digest"]] = Terms(name, systems, body["platforms"], body["rules"], body["not_asked"], body.get("quiet"))
     return read
 
 
@@ -75,9 +78,38 @@ def check_against_files(verdict: Verdict, terms: Terms, policy: Path, records: P
     verdict.demand("policy", terms.platforms == known, f"policy {terms.name} demands other platforms than the files")
     verdict.demand("policy", {"payment", "social"} <= set(known.values()), f"policy {terms.name} asks no payment or social platform")
     verdict.same("policy", terms.not_asked, CATEGORIES - set(known.values()), f"policy {terms.name}, categories not asked")
-    lengths = {(seconds(rule["quarantine"]), seconds(rule["observed"])) for rule in asked["rule"]}
-    frozen = {(rule["quarantine_seconds"], rule["observed_seconds"]) for rule in terms.rules}
-    verdict.demand("policy", lengths == frozen, f"policy {terms.name} was frozen with other quarantines than its file's")
+    frozen = {_frozen(rule) for rule in terms.rules}
+    verdict.demand("policy", set(_in_files(policy, asked)) == frozen, f"policy {terms.name} was frozen with other rules than its file's")
+    verdict.demand(
+        "policy", _quiet(asked.get("quiet")) == terms.quiet, f"policy {terms.name} was frozen with another quiet rule than its file's"
+    )
+
+
+def _in_files(policy: Path, asked: Row) -> Iterator[tuple[object, ...]]:
+    """Yield the rules of a policy's file and of the files that it takes rules from."""
+    others = [_toml(policy.parent / name)["rule"] for name in asked.get("rules_from", [])]
+    for rule in chain(asked.get("rule", []), *others):
+        yield (
+            *(rule.get(ask, "*") for ask in _ASKS),
+            seconds(rule["quarantine"]),
+            seconds(rule["observed"]),
+            seconds(rule["maximum"]) if "maximum" in rule else None,
+            rule.get("demo", False),
+            rule.get("reminder", False),
+        )
+
+
+def _frozen(rule: Row) -> tuple[object, ...]:
+    lengths = (rule["quarantine_seconds"], rule["observed_seconds"], rule["maximum_seconds"])
+    return (*(rule.get(ask, "*") for ask in _ASKS), *lengths, rule["demo"], rule.get("reminder", False))
+
+
+def _quiet(table: Row | None) -> Row | None:
+    if table is None:
+        return None
+    days = {f"{name}_days": seconds(table[name]) / _UNITS["d"] for name in ("window", "lag")}
+    limits = {name: table[name] for name in ("attempts_below", "otp_like_below")}
+    return {**days, **limits, "patience_seconds": seconds(table["patience"])}
 
 
 def seconds(text: str) -> float:
