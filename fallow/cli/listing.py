@@ -130,10 +130,11 @@ def proposals(*, key_file: KeyFile = None, json: Json = False) -> None:
             _words(each["arguments"]),
             each["proposed_by"],
             _short(each["proposed_at"]),
+            "expired" if each["expired"] else _short(each["due_by"] or each["expires_at"]),
         )
         for each in found
     ]
-    print_table(("proposal", "command", "cycle", "arguments", "proposed by", "at"), rows)
+    print_table(("proposal", "command", "cycle", "arguments", "proposed by", "at", "decide by"), rows)
 
 
 def _print_cycle(found: dict[str, Any]) -> None:
