@@ -28,7 +28,7 @@ from fallow.domain.ports import CollectionReceipt, WipeOrder
 from fallow.records.database import Database
 from fallow.records.instant_column import InstantColumn, written
 from fallow.records.map_schema import CollectionTable, NumberColumn, Restriction
-from fallow.records.spelling import Spelled, known_regions, spell
+from fallow.records.spelling import Spelled, known_regions, misspellings, spell
 
 #: Rows whose instants are looked at before the first wipe: enough to notice, few enough for a table without index.
 _SAMPLE = 1_000
@@ -48,6 +48,11 @@ def unplaced(table: Table, number: NumberColumn) -> ColumnElement[bool]:
         return false()
     country = table.c[number.country_column]
     return and_(table.c[number.column] == bindparam("n"), or_(country.is_(None), country.not_in(known_regions())))
+
+
+def misspelt(table: Table, number: NumberColumn) -> ColumnElement[bool]:
+    """Return the condition that the row has the bound number in another spelling ``m`` than the mapped one."""
+    return table.c[number.column].in_(bindparam("m", expanding=True))
 
 
 def holder_values(table: Table, number: NumberColumn, spelled: Spelled) -> dict[str, Any]:
@@ -72,12 +77,13 @@ class Collection:
         if mapped.offset is None:
             self._refuse_without_offset(database)
         mine = holder_is(self._table, mapped.number)
-        maybe_mine = or_(mine, unplaced(self._table, mapped.number))
+        maybe_mine = or_(mine, unplaced(self._table, mapped.number), misspelt(self._table, mapped.number))
         ended = self._until.not_after("u")
         dateless = ended.is_(None)
         settled = _restricted(self._table, mapped.restrict)
         self._clearing = self._clear(and_(mine, ended), settled)
-        # A row whose instant or country can't be read may be the former holder's: it is not touched, and does not pass either.
+        # A row whose instant or country can't be read, or whose number is spelt otherwise than the map says, may be the former
+        # holder's: it is not touched, and does not pass either.
         self._counting = select(func.count()).select_from(self._table).where(maybe_mine, or_(ended, dateless), ~settled)
 
     def clear(self, connection: Connection, order: WipeOrder) -> int:
@@ -88,7 +94,7 @@ class Collection:
     def receipt(self, connection: Connection, order: WipeOrder, affected: int) -> CollectionReceipt:
         """Look again, on a connection that did not clear anything, and write down what was found."""
         values = self._values(order)
-        remaining = 0 if values is None else connection.execute(self._counting, values).scalar_one()
+        remaining = 0 if values is None else connection.execute(self._counting, values | self._misspelt(order)).scalar_one()
         restrict = self.mapped.restrict
         return CollectionReceipt(
             collection=self.mapped.id,
@@ -114,6 +120,12 @@ class Collection:
         if spelled is None:
             return None
         return holder_values(self._table, self.mapped.number, spelled) | {"u": self._until.bound(order.disconnected_at)}
+
+    def _misspelt(self, order: WipeOrder) -> dict[str, Any]:
+        ways = misspellings(order.number, self.mapped.number)
+        if isinstance(self._table.c[self.mapped.number.column].type, Integer):
+            return {"m": [int(way) for way in ways if way[0] not in "+0"]}  # an integer keeps neither sign nor zeros
+        return {"m": ways}
 
     def _kept(self, order: WipeOrder) -> dict[str, Any]:
         restrict = self.mapped.restrict

@@ -39,6 +39,25 @@ def spell(number: E164, column: NumberColumn) -> Spelled | None:
     return Spelled(column.trunk_prefix + phonenumbers.national_significant_number(parsed), tuple(regions))
 
 
+def misspellings(number: E164, column: NumberColumn) -> list[str]:
+    """Return the ways of writing the whole number that the column, by its map, does not use.
+
+    A row found under one of them shows that the map is wrong: such a row would be neither wiped nor missed. Bare digits are left
+    out where they could be somebody else's national number.
+    """
+    digits = number.text.removeprefix("+")
+    whole = {number.text, f"00{digits}"}
+    if column.spelling != "national" or (column.country is not None and not _could_be_national(digits, column.country)):
+        whole.add(digits)
+    mapped = spell(number, column)
+    return sorted(whole - {mapped.text if mapped else ""})
+
+
+def _could_be_national(digits: str, country: str) -> bool:
+    code = phonenumbers.country_code_for_region(country)
+    return phonenumbers.is_possible_number(phonenumbers.PhoneNumber(country_code=code, national_number=int(digits)))
+
+
 def known_regions() -> list[str]:
     """Return every ISO 3166 code that has a calling code, sorted."""
     return sorted(phonenumbers.SUPPORTED_REGIONS)

@@ -174,3 +174,47 @@ def test_an_earlier_holders_expiry_is_not_pushed_forward(carrier: Carrier, recor
     assert by_collection(receipt.collections)["register"] == (2, 0)
     assert carrier.ids("subscribers", "restricted_until = '2023-01-01'") == [1]
     assert carrier.ids("subscribers", "restricted_until = '2028-04-29'") == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("mapped", "written"),
+    [
+        ('spelling = "digits"', "+8613800000001"),
+        ('spelling = "digits"', "008613800000001"),
+        ('spelling = "e164"', "8613800000001"),
+        ('spelling = "national", country = "CN"', "+8613800000001"),
+        ('spelling = "national", country = "CN"', "8613800000001"),
+        ('spelling = "national", trunk_prefix = "0", country = "CN"', "008613800000001"),
+    ],
+)
+def test_a_number_spelt_otherwise_than_the_map_says_fails_the_read_back(
+    carrier: Carrier, load: Callable[[str, str], RecordsMap], mapped: str, written: str
+) -> None:
+    """A wrong spelling in the map wipes nothing, and what it misses does not pass for clean; later rows and others' do not count."""
+    later, others = "2026-04-30 18:00:01", "+8613800000002"
+    for key, caller, began_at in ((1, written, "2026-01-01 08:00:00"), (2, written, later), (3, others, "2026-01-01 08:00:00")):
+        carrier.run("INSERT INTO calls VALUES (:i, :a, '8613900000009', :t)", i=key, a=caller, t=began_at)
+
+    (receipt,) = load('column = "caller", spelling = "digits"', f'column = "caller", {mapped}').systems["crm"].wipe([order()])
+
+    assert carrier.ids("calls") == [1, 2, 3]
+    assert by_collection(receipt.collections)["calls"] == (0, 1)
+
+
+def test_somebody_elses_national_number_is_no_misspelling(carrier: Carrier, records: RecordsMap) -> None:
+    """Where a table holds several countries' national numbers, digits alone say nothing of another country's number."""
+    carrier.run("INSERT INTO contacts VALUES (1, '442079460001', 'CN', '2025-01-01')")
+
+    (receipt,) = records.systems["crm"].wipe([order(BRITISH)])
+
+    assert by_collection(receipt.collections)["contacts"] == (0, 0)
+
+
+def test_an_integer_column_is_searched_for_the_whole_number(carrier: Carrier, load: Callable[[str, str], RecordsMap]) -> None:
+    """An integer that holds the whole number where the map says national digits is found."""
+    carrier.run("INSERT INTO notes VALUES (1, 8613800000001, '2026-01-01T00:00:00Z')")
+
+    crm = load('column = "digits", spelling = "digits"', 'column = "digits", spelling = "national", country = "CN"').systems["crm"]
+    (receipt,) = crm.wipe([order()])
+
+    assert by_collection(receipt.collections)["notes"] == (0, 1)
