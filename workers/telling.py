@@ -87,7 +87,7 @@ def note(tx: Tx, told: Sequence[Told], failed: Sequence[Wake] = ()) -> None:
         if cycles.facts(row).active:
             cycles.record(tx, row, Kind.WORKFLOW_REPLACED, why="no workflow was running")
     for row in cycles.lock(tx, [each.wake.cycle_id for each in told if each.closed]):
-        cycles.awake(row)
+        cycles.awake(tx, row)
 
 
 async def ensure_dispatch(client: Client, target_id: str) -> None:

@@ -94,7 +94,8 @@ def judge(rule: QuietRule, counts: Iterable[DayCount], today: date) -> Judgement
         counts: the number's counters, in any order; those outside the window are left out.
         today: the database's day, UTC; its own counters are not complete yet.
     """
-    reported = {each.on: each for each in counts if each.on < today}
+    known = list(counts)
+    reported = {each.on: each for each in known if each.on < today}
     to_on = max([today - rule.lag_days * _ONE_DAY, *reported])
     days = [to_on - back * _ONE_DAY for back in range(rule.window_days)]
     seen = [reported[day] for day in days if day in reported]
@@ -107,7 +108,7 @@ def judge(rule: QuietRule, counts: Iterable[DayCount], today: date) -> Judgement
         sum(each.messages for each in seen),
         sum(each.otp_like for each in seen),
         len(days) - len(seen),
-        _quiet_on(rule, seen) if verdict is Verdict.NOISY else None,
+        _look_on(rule, verdict, seen, known, today),
     )
 
 
@@ -120,6 +121,14 @@ def _verdict(rule: QuietRule, seen: Iterable[DayCount], missing: int) -> Verdict
 def _is_noisy(rule: QuietRule, seen: Iterable[DayCount]) -> bool:
     days = list(seen)
     return sum(day.attempts for day in days) >= rule.attempts_below or sum(day.otp_like for day in days) >= rule.otp_like_below
+
+
+def _look_on(rule: QuietRule, verdict: Verdict, seen: list[DayCount], known: list[DayCount], today: date) -> date | None:
+    if verdict is Verdict.NOISY:
+        return _quiet_on(rule, seen)
+    # Counters of an unfinished day are known already: tomorrow that day is whole.
+    waits_for_today = verdict is Verdict.UNKNOWN and any(each.on >= today for each in known)
+    return today + _ONE_DAY if waits_for_today else None
 
 
 def _quiet_on(rule: QuietRule, seen: list[DayCount]) -> date:

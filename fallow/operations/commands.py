@@ -1,11 +1,12 @@
 """What one person may order: each command is one transaction that records who, what and why, and wakes the workflow."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from sqlmodel import select
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.claims import REMINDER_BEFORE, Channel
+from fallow.domain.cycle import CycleRef
 from fallow.domain.errors import InputRefused, NotKnown, SecondPersonNeeded
 from fallow.domain.events import Kind
 from fallow.domain.explanation import explain
@@ -14,13 +15,17 @@ from fallow.domain.obligations import Status
 from fallow.domain.people import Action, Person
 from fallow.domain.reference import read_reference
 from fallow.operations.answers import place_hold
-from fallow.operations.claims import waiting
+from fallow.operations.claims import demand_unclaimed, waiting
 from fallow.operations.frozen import frozen_choice, traits
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
+from fallow.operations.readiness import TIRED
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, HoldRow
+
+#: No quarantine is extended further than this from now.
+LONGEST_EXTENSION = timedelta(days=3653)
 
 
 class Commands:
@@ -58,8 +63,8 @@ class Commands:
         """Move the end of quarantine later; never earlier."""
         with self._installation.db.begin() as tx:
             row = _ordered(tx, person, cycle_id, Command.EXTEND)
-            if release_at.tzinfo is None or release_at <= row.release_at:
-                what = f"The new release of cycle {cycle_id} is not later than its present one."
+            if release_at.tzinfo is None or not row.release_at < release_at <= tx.now + LONGEST_EXTENSION:
+                what = f"The new release of cycle {cycle_id} is not later than its present one, or more than ten years away."
                 raise InputRefused(what, remedy="give a later instant with an offset; quarantine can't be shortened.")
             cycles.record(
                 tx,
@@ -69,6 +74,7 @@ class Commands:
                 by=person.person_id,
                 reference=read_reference(reference),
             )
+            cycles.clear_attention(tx, row, TIRED)  # it lies on, and is judged anew at its new date
             row.explanation, row.explanation_zh = _why_later(tx, row)
             cycles.wake(tx, row)
 
@@ -76,6 +82,7 @@ class Commands:
         """Take the number out before wiping: ported out, or enrolled by mistake."""
         with self._installation.db.begin() as tx:
             row = _ordered(tx, person, cycle_id, Command.WITHDRAW)
+            demand_unclaimed(tx, row)
             cycles.record(tx, row, Kind.NUMBER_WITHDRAWN, by=person.person_id, reference=read_reference(reference))
             cycles.wake(tx, row)
 
@@ -83,6 +90,7 @@ class Commands:
         """Return the number to its range holder: after wiping if that is still to come, else at once."""
         with self._installation.db.begin() as tx:
             row = _ordered(tx, person, cycle_id, Command.RETURN)
+            demand_unclaimed(tx, row)
             cycles.record(tx, row, Kind.RETURN_ORDERED, by=person.person_id, reference=read_reference(reference))
             if "WIPING" in cycles.facts(row).settled:
                 cycles.record(tx, row, Kind.NUMBER_RETURNED)
@@ -126,13 +134,23 @@ def note_reminder(tx: Tx, row: CycleRow, by: str, reminded_at: datetime, channel
     Raises:
         InputRefused: the instant is in the future or long before the line ended, or the channel is unknown.
     """
-    if reminded_at.tzinfo is None or not row.disconnected_at - REMINDER_BEFORE <= reminded_at <= tx.now:
+    belongs = reminded_at.tzinfo is not None and row.disconnected_at - REMINDER_BEFORE <= reminded_at <= tx.now
+    if not belongs or reminded_at <= held_by_another_until(tx, row):
         what = f"The reminder to the former holder of cycle {row.cycle_id} is not dated around the end of the line."
         raise InputRefused(what, remedy="give the past instant at which it was sent, with an offset, at most a year before the line ended.")
     if channel not in {str(each) for each in Channel}:
         what = "The channel of the reminder is none of the known words."
         raise InputRefused(what, remedy=f"give one of {', '.join(Channel)}.")
     cycles.record(tx, row, Kind.HOLDER_REMINDED, at=reminded_at.isoformat(), channel=channel, by=by, reference=reference)
+
+
+def held_by_another_until(tx: Tx, row: CycleRow) -> datetime:
+    """Return when the holder before the one who left now gave the number up, as far as is known here."""
+    if row.cycle_no > 1:
+        last = cycles.get(tx, CycleRef(row.number_id, row.cycle_no - 1).cycle_id)
+        if last.state in (State.REASSIGNED, State.RECLAIMED):
+            return last.state_at
+    return datetime.min.replace(tzinfo=UTC)
 
 
 def _why_later(tx: Tx, row: CycleRow) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import io
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from sqlmodel import col, func, select
@@ -21,7 +21,8 @@ from fallow.domain.rules import choose
 from fallow.intake.cancelled_file import Row, read_rows
 from fallow.intake.csv_lines import Rejection
 from fallow.operations.answers import place_hold
-from fallow.operations.commands import note_reminder
+from fallow.operations.claims import PASS_ON
+from fallow.operations.commands import held_by_another_until, note_reminder
 from fallow.operations.frozen import freeze, traits
 from fallow.operations.installation import Installation
 from fallow.operations.lines import Asked, note_line
@@ -147,6 +148,8 @@ def _in_use_until(last: CycleRow) -> datetime:
         return last.state_at
     if last.state == State.RETURNED:
         return last.disconnected_at
+    if last.state == State.WITHDRAWN:  # the very instant may come back: it was withdrawn by mistake
+        return last.disconnected_at - timedelta(microseconds=1)
     return datetime.min.replace(tzinfo=UTC)
 
 
@@ -172,7 +175,8 @@ def _begin(
         recalled=False,
     )
     note_line(tx, cycle, line, "enrolment")
-    if row.reminded_at is not None and row.reminder_channel is not None:
+    # A reminder to an earlier holder is none to this one: left out, it is missing where the rule wants one.
+    if row.reminded_at is not None and row.reminder_channel is not None and row.reminded_at > held_by_another_until(tx, cycle):
         note_reminder(tx, cycle, person.person_id, row.reminded_at, row.reminder_channel, row.source_ref)
     if row.reason == Ground.WRONGFUL:
         cycles.raise_attention(tx, cycle, Attention(Reason.WRONGFUL_DISCONNECT))
@@ -204,9 +208,11 @@ def begin_cycle(tx: Tx, installation: Installation, number: NumberRow, *, policy
     cycle.former_holders = _former_holders(tx, number, cycle)
     choice = choose(installation.policy.rules, traits(cycle))
     jitter = installation.policy.release_jitter_for * random.random()  # noqa: S311 - spreads load, protects nothing
-    release_at = choice.rule.release_at(cycle.disconnected_at, tx.now) + jitter
+    by_rule, not_before = choice.rule.release_at(cycle.disconnected_at, tx.now) + jitter, _not_before(tx, cycle)
+    release_at = max(by_rule, not_before)
     cycle.overdue_at = choice.rule.overdue_at(cycle.disconnected_at)
-    why = explain(choice, traits(cycle), disconnected_at=cycle.disconnected_at, enrolled_at=tx.now, release_at=release_at)
+    spans = {"disconnected_at": cycle.disconnected_at, "enrolled_at": tx.now, "release_at": release_at}
+    why = explain(choice, traits(cycle), **spans, extended=not_before > by_rule)
     cycle.explanation, cycle.explanation_zh = why.en, why.zh
     cycles.enrol(
         tx,
@@ -224,12 +230,21 @@ def begin_cycle(tx: Tx, installation: Installation, number: NumberRow, *, policy
     return cycle
 
 
+def _not_before(tx: Tx, cycle: CycleRow) -> datetime:
+    """Return the release date of a withdrawn cycle before this one: withdrawing and enrolling again shortens no quarantine."""
+    if cycle.cycle_no > 1:
+        last = cycles.get(tx, CycleRef(cycle.number_id, cycle.cycle_no - 1).cycle_id)
+        if last.state == State.WITHDRAWN:
+            return last.release_at
+    return datetime.min.replace(tzinfo=UTC)
+
+
 def _denials_brought(tx: Tx, number: NumberRow, cycle: CycleRow) -> int:
     """Return the failed claims that still count: withdrawing a locked number and enrolling it again must not unlock it."""
     if cycle.cycle_no == 1:
         return 0
     last = cycles.get(tx, CycleRef(number.number_id, cycle.cycle_no - 1).cycle_id)
-    return last.denials if last.state in (State.WITHDRAWN, State.RETURNED) else 0
+    return last.denials if last.state in PASS_ON else 0
 
 
 def _former_holders(tx: Tx, number: NumberRow, cycle: CycleRow) -> int:

@@ -15,6 +15,8 @@ from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, TrafficRow
 
 _TIRED = {Verdict.NOISY: Reason.STILL_CALLED, Verdict.UNKNOWN: Reason.TRAFFIC_UNKNOWN}
+#: Raised once patience with a number that does not become quiet is over.
+TIRED = frozenset(Attention(reason) for reason in _TIRED.values())
 
 
 def demand_reminder(tx: Tx, row: CycleRow, rule: Rule) -> None:
@@ -36,7 +38,7 @@ def await_quiet(tx: Tx, row: CycleRow, policy: Policy) -> datetime | None:
         return None
     judged = judge_traffic(tx, row, policy.quiet, "wiping")
     if judged.verdict is Verdict.QUIET:
-        cycles.clear_attention(tx, row, {Attention(reason) for reason in _TIRED.values()})
+        cycles.clear_attention(tx, row, TIRED)
         return None
     give_up_at = min(row.release_at + policy.quiet.patience_for, row.overdue_at or datetime.max.replace(tzinfo=UTC))
     if tx.now < give_up_at:
@@ -50,13 +52,13 @@ def judge_traffic(tx: Tx, row: CycleRow, quiet: QuietRule, stage: str) -> Judgem
     judged = traffic_of(tx, row, quiet)
     if row.traffic != judged.verdict or judged.verdict is Verdict.QUIET:
         row.traffic = judged.verdict
-        cycles.record(tx, row, Kind.TRAFFIC_JUDGED, stage=stage, **_body(judged, tx.now.date()))
+        cycles.record(tx, row, Kind.TRAFFIC_JUDGED, stage=stage, **_body(judged, _today(tx)))
     return judged
 
 
 def traffic_of(tx: Tx, row: CycleRow, quiet: QuietRule) -> Judgement:
     """Judge the counters that are known of a cycle's number now."""
-    today = tx.now.date()
+    today = _today(tx)
     first = today - timedelta(days=quiet.window_days + quiet.lag_days)
     query = select(TrafficRow).where(TrafficRow.number_id == row.number_id, col(TrafficRow.on_date) >= first)
     counts = [DayCount(each.on_date, each.attempts, each.messages, each.otp_like) for each in tx.session.exec(query)]
@@ -75,6 +77,10 @@ def _body(judged: Judgement, today: date) -> dict[str, object]:
         "missing": judged.missing,
     }
     return {**said, "digest": hashlib.sha256(canonical(said).encode()).hexdigest()}
+
+
+def _today(tx: Tx) -> date:
+    return tx.now.date()
 
 
 def _start_of(day: date) -> datetime:

@@ -102,7 +102,7 @@ class Stages:
 def look_at(tx: Tx, ref: CycleRef) -> CycleRow:
     """Lock a cycle and take its wake back: this is the look it asked for."""
     row = cycles.lock_one(tx, ref.cycle_id)
-    cycles.awake(row)
+    cycles.awake(tx, row)
     return row
 
 

@@ -67,7 +67,8 @@ def _note(tx: Tx, installation: Installation, page: Sequence[Counted]) -> int:
     waiting = _lock_unwiped(tx, set(here.values()))
     changed = _keep(tx, _largest(counts))
     for row in waiting:
-        if row.number_id in changed and row.state == State.QUARANTINED and row.traffic not in (None, Verdict.QUIET):
+        waits = row.state == State.QUARANTINED and row.release_at <= tx.now and row.traffic not in (None, Verdict.QUIET)
+        if waits and row.number_id in changed:
             cycles.wake(tx, row)
     return len(counts)
 
@@ -99,7 +100,7 @@ def _larger(one: DayCount, other: DayCount) -> DayCount:
 
 
 def _keep(tx: Tx, counts: Mapping[tuple[str, date], DayCount]) -> set[str]:
-    """Write counters; return the numbers of which something new is known now."""
+    """Write counters; return the numbers of which a day is known now that was not: more calls on a known day quiet nothing."""
     key = tuple_(col(TrafficRow.number_id), col(TrafficRow.on_date))
     query = select(TrafficRow).where(key.in_(list(counts))).order_by(TrafficRow.number_id, col(TrafficRow.on_date)).with_for_update()
     known = {(row.number_id, row.on_date): row for row in tx.session.exec(query.execution_options(populate_existing=True))}
@@ -114,5 +115,4 @@ def _keep(tx: Tx, counts: Mapping[tuple[str, date], DayCount]) -> set[str]:
         stands = _larger(day, DayCount(on, row.attempts, row.messages, row.otp_like))
         if stands != DayCount(on, row.attempts, row.messages, row.otp_like):
             row.attempts, row.messages, row.otp_like = stands.attempts, stands.messages, stands.otp_like
-            changed.add(number_id)
     return changed

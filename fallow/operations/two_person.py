@@ -79,6 +79,8 @@ class TwoPerson:
             command = Command(proposal.command)
             demand(State(row.state), command, held=row.held)
             _check(tx, row, person, command, json.loads(proposal.arguments))  # again: much may have happened since
+            if command is Command.UNLOCK:
+                claims.demand_unlockable(tx, row, proposal.proposed_by)  # a claim of the first person's may have been denied meanwhile
             proposal.decided_by, proposal.decided_at = person.person_id, tx.now
             self._carry_out(tx, row, proposal, person)
             if command is not Command.RECALL:  # a recalled cycle has no workflow any more; its successor has
@@ -169,7 +171,7 @@ def _check(tx: Tx, row: CycleRow, person: Person, command: Command, arguments: M
         case Command.RECLAIM:
             claims.demand_claimable(row, arguments)
         case Command.UNLOCK:
-            claims.demand_unlockable(tx, row, person)
+            claims.demand_unlockable(tx, row, person.person_id)
         case Command.RETIRE:
             _demand_approver_of_crime(row, person, command)
         case Command.LIFT:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Integer,
@@ -26,9 +27,10 @@ from sqlalchemy.sql.elements import ClauseElement
 from fallow.domain.errors import MapRefused
 from fallow.domain.ports import CollectionReceipt, WipeOrder
 from fallow.records.database import Database
+from fallow.records.doubts import Doubt, spelling_doubts
 from fallow.records.instant_column import InstantColumn, written
 from fallow.records.map_schema import CollectionTable, NumberColumn, Restriction
-from fallow.records.spelling import Spelled, known_regions, misspellings, spell
+from fallow.records.spelling import Misspelled, Spelled, known_regions, misspellings, spell
 
 #: Rows whose instants are looked at before the first wipe: enough to notice, few enough for a table without index.
 _SAMPLE = 1_000
@@ -51,15 +53,40 @@ def unplaced(table: Table, number: NumberColumn) -> ColumnElement[bool]:
 
 
 def misspelt(table: Table, number: NumberColumn) -> ColumnElement[bool]:
-    """Return the condition that the row has the bound number in another spelling ``m`` than the mapped one."""
-    return table.c[number.column].in_(bindparam("m", expanding=True))
+    """Return the condition that the row has the bound number in another spelling than the mapped one.
+
+    That is ``m`` in any row, or ``h`` in a row of the number's own countries ``c`` or of no country that is known.
+    """
+    column = table.c[number.column]
+    # An integer column may be too narrow for a whole number; to look for one must be no error.
+    kind = BigInteger() if _is_integer(table, number) else column.type
+    anywhere = column.in_(bindparam("m", type_=kind, expanding=True))
+    if number.country_column is None:
+        return anywhere
+    country = table.c[number.country_column]
+    at_home = or_(country.in_(bindparam("c", expanding=True)), country.is_(None), country.not_in(known_regions()))
+    return or_(anywhere, and_(column.in_(bindparam("h", type_=kind, expanding=True)), at_home))
 
 
 def holder_values(table: Table, number: NumberColumn, spelled: Spelled) -> dict[str, Any]:
     """Return the values that :func:`holder_is` and :func:`unplaced` want bound."""
-    is_integer = isinstance(table.c[number.column].type, Integer)
-    values: dict[str, Any] = {"n": int(spelled.text) if is_integer else spelled.text}
+    values: dict[str, Any] = {"n": int(spelled.text) if _is_integer(table, number) else spelled.text}
     return values if number.country_column is None else values | {"c": list(spelled.regions)}
+
+
+def misspelt_values(table: Table, number: NumberColumn, wrong: Misspelled) -> dict[str, Any]:
+    """Return the values that :func:`misspelt` wants bound, besides those of the holder."""
+    ways: dict[str, list[str]] = {"m": wrong.anywhere}
+    if number.country_column is not None:
+        ways["h"] = wrong.in_country
+    if not _is_integer(table, number):
+        return dict(ways)
+    # An integer keeps neither sign nor zeros.
+    return {name: [int(text) for text in texts if text[0] not in "+0"] for name, texts in ways.items()}
+
+
+def _is_integer(table: Table, number: NumberColumn) -> bool:
+    return isinstance(table.c[number.column].type, Integer)
 
 
 class Collection:
@@ -93,8 +120,7 @@ class Collection:
 
     def receipt(self, connection: Connection, order: WipeOrder, affected: int) -> CollectionReceipt:
         """Look again, on a connection that did not clear anything, and write down what was found."""
-        values = self._values(order)
-        remaining = 0 if values is None else connection.execute(self._counting, values | self._misspelt(order)).scalar_one()
+        remaining = connection.execute(self._counting, self._searched(order)).scalar_one()
         restrict = self.mapped.restrict
         return CollectionReceipt(
             collection=self.mapped.id,
@@ -109,6 +135,10 @@ class Collection:
             kept_until=None if restrict is None else _kept_until(order, restrict).isoformat(),
         )
 
+    def doubts(self, connection: Connection) -> list[Doubt]:
+        """Compare a sample of the number column with its mapped spelling."""
+        return list(spelling_doubts(connection, self._table, self.mapped.number, f"collection {self.mapped.id}"))
+
     def _clear(self, scope: ColumnElement[bool], settled: ColumnElement[bool]) -> Any:
         restrict = self.mapped.restrict
         if restrict is None:
@@ -121,11 +151,11 @@ class Collection:
             return None
         return holder_values(self._table, self.mapped.number, spelled) | {"u": self._until.bound(order.disconnected_at)}
 
-    def _misspelt(self, order: WipeOrder) -> dict[str, Any]:
-        ways = misspellings(order.number, self.mapped.number)
-        if isinstance(self._table.c[self.mapped.number.column].type, Integer):
-            return {"m": [int(way) for way in ways if way[0] not in "+0"]}  # an integer keeps neither sign nor zeros
-        return {"m": ways}
+    def _searched(self, order: WipeOrder) -> dict[str, Any]:
+        """Return the values for the read-back. A table of another country's numbers is searched too: the map may be wrong in that."""
+        number = self.mapped.number
+        mine = self._values(order) or {"n": None, "u": self._until.bound(order.disconnected_at)}
+        return mine | misspelt_values(self._table, number, misspellings(order.number, number))
 
     def _kept(self, order: WipeOrder) -> dict[str, Any]:
         restrict = self.mapped.restrict

@@ -8,6 +8,7 @@ from fallow.domain.gate import LineStatus
 from fallow.domain.number import E164
 from fallow.records.collection import holder_is, holder_values, unplaced
 from fallow.records.database import Database
+from fallow.records.doubts import Doubt, spelling_doubts, status_doubts
 from fallow.records.map_schema import LineRegisterTable
 from fallow.records.spelling import spell
 
@@ -35,6 +36,15 @@ class SqlLineRegister:
         """
         self._reflected = None
         self._database.guarded(self._table)
+
+    def doubts(self) -> list[Doubt]:
+        """Look at a sample of the register's numbers and status values, changing nothing, and say what speaks against the map.
+
+        Raises:
+            MapRefused: table or column missing.
+            TargetUnavailable: the database can't be reached, or the look took longer than its timeout.
+        """
+        return self._database.guarded(self._doubts)
 
     def statuses(self, numbers: Sequence[E164]) -> list[LineStatus]:
         """Return one status per number, in order.
@@ -74,6 +84,14 @@ class SqlLineRegister:
             if status in statuses:
                 return status
         return LineStatus.UNKNOWN
+
+    def _doubts(self) -> list[Doubt]:
+        table = self._table()
+        with self._database.reading() as connection:
+            return [
+                *spelling_doubts(connection, table, self._mapped.number, "the line register"),
+                *status_doubts(connection, table.c[self._mapped.status], set(self._meanings), self._mapped.off),
+            ]
 
     def _table(self) -> Table:
         if self._reflected is None:

@@ -39,23 +39,93 @@ def spell(number: E164, column: NumberColumn) -> Spelled | None:
     return Spelled(column.trunk_prefix + phonenumbers.national_significant_number(parsed), tuple(regions))
 
 
-def misspellings(number: E164, column: NumberColumn) -> list[str]:
-    """Return the ways of writing the whole number that the column, by its map, does not use.
+@dataclass(frozen=True, slots=True, repr=False)
+class Misspelled:
+    """The ways of writing a number that a column, by its map, does not use. Whose row has one may be the number's holder.
 
-    A row found under one of them shows that the map is wrong: such a row would be neither wiped nor missed. Bare digits are left
-    out where they could be somebody else's national number.
+    Attributes:
+        anywhere: with the country's code; the same number in every row.
+        in_country: the same number only in a row of one of its own countries.
+    """
+
+    anywhere: list[str]
+    in_country: list[str]
+
+
+def misspellings(number: E164, column: NumberColumn) -> Misspelled:
+    """Return the other spellings of the number, leaving out what could be somebody else's.
+
+    A row found under one of them shows that the map is wrong. With ``+`` or ``00`` the number is whole. Bare digits are so unless
+    the column holds national numbers, and national digits mean nothing unless it does: then a text counts that is read as this
+    number where the column's numbers are dialled.
     """
     digits = number.text.removeprefix("+")
-    whole = {number.text, f"00{digits}"}
-    if column.spelling != "national" or (column.country is not None and not _could_be_national(digits, column.country)):
-        whole.add(digits)
+    anywhere, in_country = {number.text, f"00{digits}"}, set[str]()
     mapped = spell(number, column)
-    return sorted(whole - {mapped.text if mapped else ""})
+    if column.spelling != "national" or (mapped is None and not _could_be_national(digits, column.country or "")):
+        anywhere.add(digits)
+    if column.spelling == "national" and mapped is not None:
+        in_country = _dialled(number, digits) - {mapped.text}
+    if column.country is not None:  # it says whose all rows are
+        anywhere, in_country = anywhere | in_country, set()
+    return Misspelled(sorted(anywhere - {mapped.text if mapped else ""}), sorted(in_country))
+
+
+def is_spelt_so(value: object, column: NumberColumn, country: str | None) -> bool:
+    """Tell whether a value is a valid number in the column's spelling.
+
+    Args:
+        value: what the table holds; an integer has lost its sign and zeros, and is not blamed for it.
+        column: how the map says numbers are spelt.
+        country: the country the value's row belongs to; None where the spelling needs none.
+    """
+    text = _lead(column) + str(value) if isinstance(value, int) else str(value)
+    try:
+        number = phonenumbers.parse(_whole(text, column, country), None)
+    except phonenumbers.NumberParseException:
+        return False
+    if not phonenumbers.is_valid_number(number):
+        return False
+    # Written back: phonenumbers overlooks separators, and drops a trunk prefix that the spelling does not have.
+    written = spell(E164(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)), column)
+    return written is not None and written.text == text
+
+
+def _dialled(number: E164, digits: str) -> set[str]:
+    """Return the digits, with and without the country's code and trunk prefix, that are read as the number at home."""
+    parsed = phonenumbers.parse(number.text, None)
+    home = phonenumbers.region_code_for_country_code(parsed.country_code or 0)
+    national = phonenumbers.national_significant_number(parsed)
+    trunk = phonenumbers.ndd_prefix_for_region(home, strip_non_digits=True) or ""
+    return {text for text in (digits, national, trunk + national) if _is_read_as(number, text, home)}
+
+
+def _is_read_as(number: E164, text: str, home: str) -> bool:
+    try:
+        parsed = phonenumbers.parse(text, home)
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164) == number.text
 
 
 def _could_be_national(digits: str, country: str) -> bool:
     code = phonenumbers.country_code_for_region(country)
     return phonenumbers.is_possible_number(phonenumbers.PhoneNumber(country_code=code, national_number=int(digits)))
+
+
+def _lead(column: NumberColumn) -> str:
+    """Return what an integer column can't keep of the spelling."""
+    if column.spelling == "e164":
+        return "+"
+    return column.trunk_prefix if not column.trunk_prefix.strip("0") else ""
+
+
+def _whole(text: str, column: NumberColumn, country: str | None) -> str:
+    if column.spelling == "e164":
+        return text
+    if column.spelling == "digits":
+        return f"+{text}"
+    return f"+{phonenumbers.country_code_for_region(country or '')}{text.removeprefix(column.trunk_prefix)}"
 
 
 def known_regions() -> list[str]:

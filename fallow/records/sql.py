@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from fallow.domain.ports import CollectionReceipt, WipeOrder, WipeReceipt
 from fallow.records.collection import Collection
 from fallow.records.database import Database
+from fallow.records.doubts import Doubt
 from fallow.records.map_schema import SystemTable
 
 
@@ -45,6 +46,15 @@ class SqlRecordSystem:
         self._reflected = None
         self._database.guarded(self._tables)
 
+    def doubts(self) -> list[Doubt]:
+        """Look at a sample of each mapped number column, changing nothing, and say what speaks against the map.
+
+        Raises:
+            MapRefused: a mapped table or column is missing or of a type that can't be used, or an ``offset`` is.
+            TargetUnavailable: the database can't be reached, or the look took longer than its timeout.
+        """
+        return self._database.guarded(self._doubts)
+
     def wipe(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
         """Clear the former holders' rows in one transaction, then read back on another connection, in order.
 
@@ -75,6 +85,11 @@ class SqlRecordSystem:
                 WipeReceipt(order.cycle_id, self.system_id, _receipts(tables, changed, order, connection))
                 for order, changed in zip(orders, affected, strict=True)
             ]
+
+    def _doubts(self) -> list[Doubt]:
+        tables = self._tables()
+        with self._database.reading() as connection:
+            return [doubt for table in tables for doubt in table.doubts(connection)]
 
     def _tables(self) -> tuple[Collection, ...]:
         if self._reflected is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, case, or_
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -30,6 +30,8 @@ _LONGEST_AGAIN_FOR = timedelta(hours=1)
 #: Told so often without a look (about two and a half minutes), a workflow is not merely busy.
 UNHEEDED_TRIES = 4
 _LONGEST_FAILED_FOR = timedelta(seconds=16)
+#: A ripe cycle looked at so recently is not stalled: it waits for something that a wake does not bring.
+_SEEN, _SEEN_NOISY = timedelta(hours=1), timedelta(hours=25)
 
 
 def lock(tx: Tx, cycle_ids: Iterable[str]) -> list[CycleRow]:
@@ -122,9 +124,10 @@ def wake(tx: Tx, row: CycleRow) -> None:
     row.wake_at = tx.now
 
 
-def awake(row: CycleRow) -> None:
+def awake(tx: Tx, row: CycleRow) -> None:
     """Note that the workflow is looking right now."""
     row.wake_at = None
+    row.looked_at = tx.now
 
 
 def due_wakes(tx: Tx, most: int) -> list[tuple[str, int, State, int]]:
@@ -160,7 +163,7 @@ def stalled(tx: Tx, most: int) -> list[str]:
 
     Looks through all open cycles, so it belongs into a read: in a write it would keep SQLite's one writer for as long.
     """
-    return list(tx.session.exec(_stalled(tx).limit(most)))
+    return list(tx.session.exec(_stalled(tx).order_by(col(CycleRow.looked_at)).limit(most)))
 
 
 def wake_stalled(tx: Tx, cycle_ids: Sequence[str]) -> int:
@@ -178,7 +181,7 @@ def _stalled(tx: Tx) -> SelectOfScalar[str]:
     )
     could_go_on: ColumnElement[bool] = or_(
         col(CycleRow.state) == State.ENROLLED,
-        (col(CycleRow.state) == State.QUARANTINED) & (col(CycleRow.release_at) < tx.now - STALLED_FOR) & ~_waits_for_quiet(),
+        (col(CycleRow.state) == State.QUARANTINED) & (col(CycleRow.release_at) < tx.now - STALLED_FOR) & _unseen_for_long(tx),
         col(CycleRow.state).in_([State.WIPING, State.UNBINDING, State.TAGGING]) & ~open_obligation.exists(),
     )
     return select(CycleRow.cycle_id).where(
@@ -191,9 +194,15 @@ def _stalled(tx: Tx) -> SelectOfScalar[str]:
     )
 
 
-def _waits_for_quiet() -> ColumnElement[bool]:
-    """Judged and not quiet: it has a timer of its own, and new counters wake it."""
-    return col(CycleRow.traffic).is_not(None) & (col(CycleRow.traffic) != Verdict.QUIET)
+def _unseen_for_long(tx: Tx) -> ColumnElement[bool]:
+    """Not looked at since its release date, or not for long: one whose traffic is not quiet has a timer of days and is woken by counters.
+
+    Looked at since and still there, a cycle waits for something: for quiet, or for Temporal's clock where the database's is ahead.
+    """
+    looked_at = col(CycleRow.looked_at)
+    noisy = col(CycleRow.traffic).is_not(None) & (col(CycleRow.traffic) != Verdict.QUIET)
+    patience = case((noisy, looked_at < tx.now - _SEEN_NOISY), else_=looked_at < tx.now - _SEEN)
+    return or_(looked_at.is_(None), looked_at < col(CycleRow.release_at), patience)
 
 
 def events(tx: Tx, cycle_id: str) -> list[Event]:

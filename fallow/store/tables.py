@@ -104,6 +104,7 @@ class CycleRow(SQLModel, table=True):
     wake_at: datetime | None = _at(nullable=True)
     wake_no: int = 0
     wake_tries: int = 0
+    looked_at: datetime | None = _at(nullable=True)
     country: str
     number_class: str
     pool: str = ""

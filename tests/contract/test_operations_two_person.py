@@ -94,10 +94,10 @@ def test_a_proposal_is_decided_once(world: World) -> None:
 
 
 def test_a_proposal_whose_time_is_over_is_not_carried_out(world: World) -> None:
-    """The number was withdrawn meanwhile: whoever claims it is told that it is not here any more."""
+    """The number was withdrawn meanwhile: whoever wants it retired is told that it is not here any more."""
     people, two = staff(world), engine(world).two_person
     cycle_id = enrolled(world)[0]
-    proposal = two.propose(people.operator, cycle_id, Command.RECLAIM, "id check", FORMER_HOLDER)
+    proposal = two.propose(people.operator, cycle_id, Command.RETIRE, "court 1", {})
     engine(world).commands.withdraw(people.operator, cycle_id, "ported")
 
     with pytest.raises(CommandRefused, match="WITHDRAWN"):

@@ -46,7 +46,7 @@ def stalled(world: World) -> int:
 def quiet(world: World, cycle_id: str) -> None:
     """Take the cycle's wake back, as a look does."""
     with world.installation.db.begin() as tx:
-        cycles.awake(cycles.lock_one(tx, cycle_id))
+        cycles.awake(tx, cycles.lock_one(tx, cycle_id))
 
 
 def test_an_unknown_cycle_is_not_known(world: World) -> None:
@@ -207,7 +207,7 @@ def one_in_each_stage(world: World) -> list[str]:
     for cycle_id in ids:
         with world.installation.db.begin() as tx:
             row = cycles.lock_one(tx, cycle_id)
-            cycles.awake(row)
+            row.wake_at = None
             row.state_at = tx.now
     return ids
 

@@ -130,7 +130,7 @@ async def test_the_sweep_wakes_for_a_closed_run_once(client: Client, tmp_path: P
 
         await running.eventually(woken, lambda: "the terminated run to be found")
         with db.begin() as tx:
-            cycles.awake(cycles.lock_one(tx, cycle_id))
+            cycles.awake(tx, cycles.lock_one(tx, cycle_id))
         assert not await woken()
 
 

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("explanation_zh", sa.Text(), nullable=False, server_default=""),
         sa.Column("overdue_at", Instant(), nullable=True),
         sa.Column("traffic", sa.Text(), nullable=True),
+        sa.Column("looked_at", Instant(), nullable=True),
     ):
         op.add_column("cycles", column)
     op.create_index("ix_cycles_overdue_at", "cycles", ["overdue_at"])
@@ -52,5 +53,5 @@ def downgrade() -> None:
     op.drop_index("ix_holds_cycle", "holds")
     op.drop_column("holds", "review_on")
     op.drop_index("ix_cycles_overdue_at", "cycles")
-    for name in ("traffic", "overdue_at", "explanation_zh", "pool", "denials", "reminded_at"):
+    for name in ("looked_at", "traffic", "overdue_at", "explanation_zh", "pool", "denials", "reminded_at"):
         op.drop_column("cycles", name)
