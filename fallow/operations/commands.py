@@ -25,7 +25,7 @@ from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, HoldRow
 
 #: No quarantine is extended further than this from now.
-LONGEST_EXTENSION = timedelta(days=3653)
+LONGEST_EXTENSION = timedelta(days=36525)
 
 
 class Commands:
@@ -64,7 +64,7 @@ class Commands:
         with self._installation.db.begin() as tx:
             row = _ordered(tx, person, cycle_id, Command.EXTEND)
             if release_at.tzinfo is None or not row.release_at < release_at <= tx.now + LONGEST_EXTENSION:
-                what = f"The new release of cycle {cycle_id} is not later than its present one, or more than ten years away."
+                what = f"The new release of cycle {cycle_id} is not later than its present one, or more than a hundred years away."
                 raise InputRefused(what, remedy="give a later instant with an offset; quarantine can't be shortened.")
             cycles.record(
                 tx,
