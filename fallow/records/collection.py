@@ -11,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Integer,
     Table,
     and_,
     bindparam,
@@ -25,12 +24,13 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ClauseElement
 
 from fallow.domain.errors import MapRefused
+from fallow.domain.number import E164
 from fallow.domain.ports import CollectionReceipt, WipeOrder
 from fallow.records.database import Database
 from fallow.records.doubts import Doubt, spelling_doubts
 from fallow.records.instant_column import InstantColumn, written
 from fallow.records.map_schema import CollectionTable, NumberColumn, Restriction
-from fallow.records.spelling import Misspelled, Spelled, known_regions, misspellings, spell
+from fallow.records.spelling import Spelled, is_kept_as_integer, known_regions, spell, spellings
 
 #: Rows whose instants are looked at before the first wipe: enough to notice, few enough for a table without index.
 _SAMPLE = 1_000
@@ -52,15 +52,15 @@ def unplaced(table: Table, number: NumberColumn) -> ColumnElement[bool]:
     return and_(table.c[number.column] == bindparam("n"), or_(country.is_(None), country.not_in(known_regions())))
 
 
-def misspelt(table: Table, number: NumberColumn) -> ColumnElement[bool]:
-    """Return the condition that the row has the bound number in another spelling than the mapped one.
+def may_be_holders(table: Table, number: NumberColumn) -> ColumnElement[bool]:
+    """Return the condition that the row may be the holder's, however it spells the number: what a read-back looks for.
 
-    That is ``m`` in any row, or ``h`` in a row of the number's own countries ``c`` or of no country that is known.
+    That is one of the bound texts ``a`` in any row, or ``h`` in a row of the countries ``c`` or of none that is known.
     """
     column = table.c[number.column]
     # An integer column may be too narrow for a whole number; to look for one must be no error.
-    kind = BigInteger() if _is_integer(table, number) else column.type
-    anywhere = column.in_(bindparam("m", type_=kind, expanding=True))
+    kind = BigInteger() if is_kept_as_integer(table, number) else column.type
+    anywhere = column.in_(bindparam("a", type_=kind, expanding=True))
     if number.country_column is None:
         return anywhere
     country = table.c[number.country_column]
@@ -70,23 +70,17 @@ def misspelt(table: Table, number: NumberColumn) -> ColumnElement[bool]:
 
 def holder_values(table: Table, number: NumberColumn, spelled: Spelled) -> dict[str, Any]:
     """Return the values that :func:`holder_is` and :func:`unplaced` want bound."""
-    values: dict[str, Any] = {"n": int(spelled.text) if _is_integer(table, number) else spelled.text}
+    values: dict[str, Any] = {"n": int(spelled.text) if is_kept_as_integer(table, number) else spelled.text}
     return values if number.country_column is None else values | {"c": list(spelled.regions)}
 
 
-def misspelt_values(table: Table, number: NumberColumn, wrong: Misspelled) -> dict[str, Any]:
-    """Return the values that :func:`misspelt` wants bound, besides those of the holder."""
-    ways: dict[str, list[str]] = {"m": wrong.anywhere}
-    if number.country_column is not None:
-        ways["h"] = wrong.in_country
-    if not _is_integer(table, number):
-        return dict(ways)
-    # An integer keeps neither sign nor zeros.
-    return {name: [int(text) for text in texts if text[0] not in "+0"] for name, texts in ways.items()}
-
-
-def _is_integer(table: Table, number: NumberColumn) -> bool:
-    return isinstance(table.c[number.column].type, Integer)
+def searched_values(table: Table, number: NumberColumn, wanted: E164) -> dict[str, Any]:
+    """Return the values that :func:`may_be_holders` wants bound."""
+    is_integer = is_kept_as_integer(table, number)
+    ways = spellings(wanted, number, is_integer=is_integer)
+    anywhere, in_country = (sorted({int(text) for text in each}) if is_integer else each for each in (ways.anywhere, ways.in_country))
+    values: dict[str, Any] = {"a": anywhere}
+    return values if number.country_column is None else values | {"h": in_country, "c": list(ways.regions)}
 
 
 class Collection:
@@ -104,7 +98,7 @@ class Collection:
         if mapped.offset is None:
             self._refuse_without_offset(database)
         mine = holder_is(self._table, mapped.number)
-        maybe_mine = or_(mine, unplaced(self._table, mapped.number), misspelt(self._table, mapped.number))
+        maybe_mine = may_be_holders(self._table, mapped.number)
         ended = self._until.not_after("u")
         dateless = ended.is_(None)
         settled = _restricted(self._table, mapped.restrict)
@@ -153,9 +147,7 @@ class Collection:
 
     def _searched(self, order: WipeOrder) -> dict[str, Any]:
         """Return the values for the read-back. A table of another country's numbers is searched too: the map may be wrong in that."""
-        number = self.mapped.number
-        mine = self._values(order) or {"n": None, "u": self._until.bound(order.disconnected_at)}
-        return mine | misspelt_values(self._table, number, misspellings(order.number, number))
+        return searched_values(self._table, self.mapped.number, order.number) | {"u": self._until.bound(order.disconnected_at)}
 
     def _kept(self, order: WipeOrder) -> dict[str, Any]:
         restrict = self.mapped.restrict

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Connection, Table, func, literal, select
 
 from fallow.records.map_schema import NumberColumn
-from fallow.records.spelling import is_spelt_so
+from fallow.records.spelling import is_kept_as_integer, is_spelt_so
 
 #: Enough to tell a wrong spelling from a few odd numbers.
 _NUMBERS = 100
@@ -44,7 +44,8 @@ def spelling_doubts(connection: Connection, table: Table, number: NumberColumn, 
     country = literal(number.country) if number.country_column is None else table.c[number.country_column]
     sample = connection.execute(select(column, country).where(column.is_not(None)).limit(_NUMBERS)).all()
     rows = [row for row in sample if str(row[0]).strip()]
-    right = sum(is_spelt_so(value, number, None if region is None else str(region)) for value, region in rows)
+    is_integer = is_kept_as_integer(table, number)
+    right = sum(is_spelt_so(value, number, None if home is None else str(home), is_integer=is_integer) for value, home in rows)
     if right == len(rows):
         return
     spelt = f"spelt {number.spelling}" + (f" with trunk prefix {number.trunk_prefix}" if number.trunk_prefix else "")

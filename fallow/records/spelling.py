@@ -1,8 +1,9 @@
-"""The ways in which databases write a number. Imports the domain and phonenumbers."""
+"""The ways in which databases write a number. Imports the domain, phonenumbers and SQLAlchemy."""
 
 from dataclasses import dataclass
 
 import phonenumbers
+from sqlalchemy import Integer, Table
 
 from fallow.domain.number import E164
 from fallow.records.map_schema import NumberColumn
@@ -40,46 +41,54 @@ def spell(number: E164, column: NumberColumn) -> Spelled | None:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Misspelled:
-    """The ways of writing a number that a column, by its map, does not use. Whose row has one may be the number's holder.
+class Spellings:
+    """Every way in which a column may hold a number, the mapped one among them.
 
     Attributes:
-        anywhere: with the country's code; the same number in every row.
-        in_country: the same number only in a row of one of its own countries.
+        anywhere: the number, whatever else the row says.
+        in_country: the number where the row belongs to one of ``regions``; where the country isn't known it may be.
+        regions: ISO 3166 codes of the number's calling code.
     """
 
     anywhere: list[str]
     in_country: list[str]
+    regions: tuple[str, ...]
 
 
-def misspellings(number: E164, column: NumberColumn) -> Misspelled:
-    """Return the other spellings of the number, leaving out what could be somebody else's.
+def spellings(number: E164, column: NumberColumn, *, is_integer: bool) -> Spellings:
+    """Return the mapped spelling and the others, leaving out what could be somebody else's number.
 
-    A row found under one of them shows that the map is wrong. With ``+`` or ``00`` the number is whole. Bare digits are so unless
+    Args:
+        number: whose rows are looked for.
+        column: how the map says numbers are spelt.
+        is_integer: whether the column keeps neither ``+`` nor zeros in front.
+
+    A row found under another one shows that the map is wrong. With ``+`` or ``00`` the number is whole. Bare digits are so unless
     the column holds national numbers, and national digits mean nothing unless it does: then a text counts that is read as this
-    number where the column's numbers are dialled.
+    number where it is dialled.
     """
     digits = number.text.removeprefix("+")
-    anywhere, in_country = {number.text, f"00{digits}"}, set[str]()
+    anywhere, in_country = set[str]() if is_integer else {number.text, f"00{digits}"}, set[str]()
     mapped = spell(number, column)
     if column.spelling != "national" or (mapped is None and not _could_be_national(digits, column.country or "")):
         anywhere.add(digits)
-    if column.spelling == "national" and mapped is not None:
-        in_country = _dialled(number, digits) - {mapped.text}
+    elif mapped is not None:
+        in_country = {mapped.text, *_dialled(number, digits)}
     if column.country is not None:  # it says whose all rows are
         anywhere, in_country = anywhere | in_country, set()
-    return Misspelled(sorted(anywhere - {mapped.text if mapped else ""}), sorted(in_country))
+    return Spellings(sorted(anywhere), sorted(in_country), mapped.regions if mapped else ())
 
 
-def is_spelt_so(value: object, column: NumberColumn, country: str | None) -> bool:
+def is_spelt_so(value: object, column: NumberColumn, country: str | None, *, is_integer: bool) -> bool:
     """Tell whether a value is a valid number in the column's spelling.
 
     Args:
-        value: what the table holds; an integer has lost its sign and zeros, and is not blamed for it.
+        value: what the table holds.
         column: how the map says numbers are spelt.
         country: the country the value's row belongs to; None where the spelling needs none.
+        is_integer: whether the column keeps neither ``+`` nor zeros in front, and is not blamed for it.
     """
-    text = _lead(column) + str(value) if isinstance(value, int) else str(value)
+    text = _lead(column) + str(value) if is_integer else str(value)
     try:
         number = phonenumbers.parse(_whole(text, column, country), None)
     except phonenumbers.NumberParseException:
@@ -126,6 +135,11 @@ def _whole(text: str, column: NumberColumn, country: str | None) -> str:
     if column.spelling == "digits":
         return f"+{text}"
     return f"+{phonenumbers.country_code_for_region(country or '')}{text.removeprefix(column.trunk_prefix)}"
+
+
+def is_kept_as_integer(table: Table, column: NumberColumn) -> bool:
+    """Tell whether the table keeps its holder's number as an integer."""
+    return isinstance(table.c[column.column].type, Integer)
 
 
 def known_regions() -> list[str]:

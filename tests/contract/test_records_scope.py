@@ -185,6 +185,10 @@ def test_an_earlier_holders_expiry_is_not_pushed_forward(carrier: Carrier, recor
         ('spelling = "national", country = "CN"', "+8613800000001"),
         ('spelling = "national", country = "CN"', "8613800000001"),
         ('spelling = "national", trunk_prefix = "0", country = "CN"', "008613800000001"),
+        ('spelling = "national", trunk_prefix = "0", country = "CN"', "13800000001"),
+        ('spelling = "national", country = "CN"', "013800000001"),
+        ('spelling = "national", country = "GB"', "+8613800000001"),
+        ('spelling = "national", country = "GB"', "8613800000001"),
     ],
 )
 def test_a_number_spelt_otherwise_than_the_map_says_fails_the_read_back(
@@ -201,13 +205,53 @@ def test_a_number_spelt_otherwise_than_the_map_says_fails_the_read_back(
     assert by_collection(receipt.collections)["calls"] == (0, 1)
 
 
-def test_somebody_elses_national_number_is_no_misspelling(carrier: Carrier, records: RecordsMap) -> None:
-    """Where a table holds several countries' national numbers, digits alone say nothing of another country's number."""
-    carrier.run("INSERT INTO contacts VALUES (1, '442079460001', 'CN', '2025-01-01')")
+@pytest.mark.parametrize(
+    ("written", "country", "remaining"),
+    [
+        ("442079460001", "GB", 1),
+        ("442079460001", "JE", 1),
+        ("442079460001", None, 1),
+        ("2079460001", "GB", 1),
+        ("+442079460001", "CN", 1),
+        ("00442079460001", None, 1),
+        ("442079460001", "CN", 0),
+        ("2079460001", "CN", 0),
+    ],
+)
+def test_where_rows_name_their_country_it_says_whose_digits_they_are(
+    carrier: Carrier, records: RecordsMap, written: str, country: str | None, remaining: int
+) -> None:
+    """With + or 00 a number is whole anywhere; digits are the holder's in a row of their country or of none, not in another's."""
+    carrier.run("INSERT INTO contacts VALUES (1, :p, :c, '2025-01-01')", p=written, c=country)
 
     (receipt,) = records.systems["crm"].wipe([order(BRITISH)])
 
+    assert carrier.ids("contacts") == [1]
+    assert by_collection(receipt.collections)["contacts"] == (0, remaining)
+
+
+def test_digits_that_are_another_national_number_do_not_count(carrier: Carrier, load: Callable[[str, str], RecordsMap]) -> None:
+    """In a table of German numbers 491713920001 is dialled as another line than +491713920001."""
+    carrier.run("INSERT INTO contacts VALUES (1, '491713920001', NULL, '2025-01-01')")
+    contacts = 'spelling = "national", trunk_prefix = "0", country_column = "country"'
+
+    crm = load(contacts, 'spelling = "national", country = "DE"').systems["crm"]
+    (receipt,) = crm.wipe([order(E164("+491713920001"))])
+
     assert by_collection(receipt.collections)["contacts"] == (0, 0)
+
+
+def test_a_narrow_integer_column_is_wiped_and_searched(carrier: Carrier, load: Callable[[str, str], RecordsMap]) -> None:
+    """A column too narrow for the number with its country's code can't hold it; looking for it is no error."""
+    carrier.run("CREATE TABLE narrow (id INTEGER PRIMARY KEY, digits INTEGER, written_at TEXT)")
+    carrier.run("INSERT INTO narrow VALUES (1, 2015550123, '2026-01-01T00:00:00Z')")
+    load('table = "notes"', 'table = "narrow"').close()
+
+    crm = load('column = "digits", spelling = "digits"', 'column = "digits", spelling = "national", country = "US"').systems["crm"]
+    (receipt,) = crm.wipe([order(E164("+12015550123"))])
+
+    assert carrier.ids("narrow") == []
+    assert by_collection(receipt.collections)["notes"] == (1, 0)
 
 
 def test_an_integer_column_is_searched_for_the_whole_number(carrier: Carrier, load: Callable[[str, str], RecordsMap]) -> None:
