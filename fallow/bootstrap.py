@@ -20,6 +20,7 @@ from fallow.store import keys, schema
 from fallow.store.engine import Database
 from fallow.store.signer import TagSigner, seed
 from fallow.store.vault import Vault
+from fallow.store.wrapping import WrappingKeys
 
 
 @dataclass
@@ -76,6 +77,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
         db=db,
         keys=ring,
         vault=Vault(ring),
+        wrapping=WrappingKeys(settings.file("keys") / "wrapping"),
         policy=policy,
         record_systems=records.systems,
         line_register=GuardedRegister(records.line_register),

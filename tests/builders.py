@@ -22,7 +22,17 @@ from fallow.domain.number import E164
 from fallow.domain.obligations import Category, Outcome, TargetKind
 from fallow.domain.people import Person, Role
 from fallow.domain.policy import Policy
-from fallow.domain.ports import Clock, CollectionReceipt, SignedDelivery, UnbindItem, WipeOrder, WipeReceipt
+from fallow.domain.ports import (
+    Clock,
+    CollectionReceipt,
+    ExpiryOrder,
+    Finding,
+    Keeper,
+    SignedDelivery,
+    UnbindItem,
+    WipeOrder,
+    WipeReceipt,
+)
 from fallow.domain.rules import Rule
 from fallow.domain.traffic import QuietRule
 from fallow.intake.cancelled_file import COLUMNS, OPTIONAL
@@ -45,6 +55,7 @@ from fallow.store import cycles, keys, leases, obligations, schema
 from fallow.store.engine import Database
 from fallow.store.signer import TagSigner
 from fallow.store.vault import Vault
+from fallow.store.wrapping import WrappingKeys
 
 #: The usual world: two record systems and three platforms, the least a sensible policy names.
 PLATFORMS: Mapping[str, Category] = {"alpha-pay": Category.PAYMENT, "beta-chat": Category.SOCIAL, "gamma-bank": Category.BANK}
@@ -85,28 +96,63 @@ class MemoryRecords:
         collections: their ids.
         wiped: cycle ids in the order of the orders it carried out, repeats included.
         remaining: rows that each read-back finds still there.
+        newer: rows of a newer holder that each read-back finds.
         down: whether it can't be reached.
+        after: systems that come before it.
+        batch: most orders in one wipe.
+        orders: every order it carried out, in order.
+        expired: every expiry it was ordered, in order.
     """
 
     system_id: str
     collections: tuple[str, ...]
     wiped: list[str] = field(default_factory=list)
     remaining: int = 0
+    newer: int = 0
     down: bool = False
+    after: frozenset[str] = frozenset()
+    batch: int = 50
+    orders: list[WipeOrder] = field(default_factory=list)
+    expired: list[ExpiryOrder] = field(default_factory=list)
 
-    def wipe(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
-        """Carry out the orders."""
+    def check(self) -> None:
+        """Be as mapped, unless it is down."""
         if self.down:
             what = f"The record system {self.system_id} can't be reached."
             raise TargetUnavailable(what, remedy="start it.")
+
+    def find(self, orders: Sequence[WipeOrder]) -> list[tuple[Finding, ...]]:
+        """Find one row in each collection."""
+        self.check()
+        return [tuple(Finding(each, "delete", 1, self.remaining, self.newer) for each in self.collections) for _ in orders]
+
+    def read_back(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
+        """Look again."""
+        self.check()
+        return [self._receipt_of(order, affected=0) for order in orders]
+
+    def wipe(self, orders: Sequence[WipeOrder], keeper: Keeper | None = None) -> list[WipeReceipt]:
+        """Carry out the orders."""
+        del keeper
+        self.check()
+        self.orders += orders
         self.wiped += [order.cycle_id for order in orders]
-        return [WipeReceipt(order.cycle_id, self.system_id, tuple(map(self._receipt, self.collections))) for order in orders]
+        return [self._receipt_of(order, affected=1) for order in orders]
+
+    def expire(self, orders: Sequence[ExpiryOrder]) -> list[int]:
+        """Destroy what has expired."""
+        self.check()
+        self.expired += orders
+        return [0 for _ in orders]
 
     def close(self) -> None:
         """Hold nothing."""
 
-    def _receipt(self, collection: str) -> CollectionReceipt:
-        return CollectionReceipt(collection, "delete", 1, self.remaining, "0" * 64, "1" * 64, START)
+    def _receipt_of(self, order: WipeOrder, affected: int) -> WipeReceipt:
+        return WipeReceipt(order.cycle_id, self.system_id, tuple(self._receipt(each, affected) for each in self.collections))
+
+    def _receipt(self, collection: str, affected: int) -> CollectionReceipt:
+        return CollectionReceipt(collection, "delete", affected, self.remaining, "0" * 64, "1" * 64, START, newer=self.newer)
 
 
 @dataclass
@@ -208,6 +254,7 @@ def an_installation(
         db=db,
         keys=ring,
         vault=Vault(ring),
+        wrapping=WrappingKeys(folder / "keys" / "wrapping"),
         policy=Policy("test", 1, (rule,), record_systems, platforms, next(iter(record_systems)), quiet=quiet),
         record_systems=systems,
         line_register=lines,
@@ -370,7 +417,7 @@ def wipe_all(world: World) -> None:
     """Let every record system's sender do one round."""
     installation = world.installation
     for system in installation.record_systems.values():
-        rounds = WipingRounds(installation.db, installation.vault, system)
+        rounds = WipingRounds(installation, system)
         _run(rounds.round(_HOLDER, _lease(world, rounds.target_id), Tally()))
 
 

@@ -122,7 +122,7 @@ def step(wired: Wired) -> None:
 async def send(wired: Wired) -> None:
     """Let every target's sender do what is due."""
     here = wired.installation
-    senders: list[Rounds] = [WipingRounds(here.db, here.vault, system) for system in here.record_systems.values()]
+    senders: list[Rounds] = [WipingRounds(here, system) for system in here.record_systems.values()]
     senders += [UnbindingRounds(here.db, here.vault, each, here.paces[name]) for name, each in here.platforms.items()]
     for sender in senders:
         with here.db.begin() as tx:

@@ -25,7 +25,7 @@ from fallow.domain.number import E164
 from fallow.domain.obligations import Category
 from fallow.domain.people import Person, Role
 from fallow.domain.policy import Policy
-from fallow.domain.ports import CollectionReceipt, SignedDelivery, UnbindItem, WipeOrder, WipeReceipt
+from fallow.domain.ports import CollectionReceipt, Keeper, SignedDelivery, UnbindItem, WipeOrder, WipeReceipt
 from fallow.domain.rules import Rule
 from fallow.operations import people
 from fallow.operations.installation import Installation, Pace
@@ -34,6 +34,7 @@ from fallow.store import keys, schema
 from fallow.store.engine import Database
 from fallow.store.signer import TagSigner
 from fallow.store.vault import Vault
+from fallow.store.wrapping import WrappingKeys
 
 #: How long an effect waits at a door for the test.
 _WAITS_FOR = 30.0
@@ -98,9 +99,9 @@ class Records(MemoryRecords):
     leaves: dict[E164, int] = field(default_factory=dict)
     doors: dict[E164, Door] = field(default_factory=dict)
 
-    def wipe(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
+    def wipe(self, orders: Sequence[WipeOrder], keeper: Keeper | None = None) -> list[WipeReceipt]:
         """Carry out the orders, then stop at the doors."""
-        receipts = super().wipe(orders)
+        receipts = super().wipe(orders, keeper)
         for order in orders:
             if order.number in self.doors:
                 self.doors[order.number].wait()
@@ -194,6 +195,7 @@ def a_world(
         db=db,
         keys=ring,
         vault=Vault(ring),
+        wrapping=WrappingKeys(folder / "keys" / "wrapping"),
         policy=Policy("test", 1, rules, RECORD_SYSTEMS, platforms, next(iter(RECORD_SYSTEMS))),
         record_systems=systems,
         line_register=lines,

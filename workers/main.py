@@ -38,7 +38,7 @@ async def run(installation: Installation, client: Client, stop: asyncio.Event, *
         cached_workflows: 0 forces a full replay for each workflow task (tests).
     """
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    bell = Bell(installation.db)
+    bell = Bell(installation.db, {system.system_id: system.after for system in installation.record_systems.values()})
     targets = [*installation.record_systems, *installation.platforms]
     deployment = WorkerDeploymentConfig(
         version=version(), use_worker_versioning=True, default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE

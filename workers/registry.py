@@ -44,7 +44,7 @@ def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:
 
 def sender(installation: Installation, bell: Bell, holder: str) -> TargetSender:
     """Return the sender of every target in the installation's maps."""
-    rounds: list[Rounds] = [WipingRounds(installation.db, installation.vault, each) for each in installation.record_systems.values()]
+    rounds: list[Rounds] = [WipingRounds(installation, each) for each in installation.record_systems.values()]
     for platform_id, platform in installation.platforms.items():
         rounds.append(UnbindingRounds(installation.db, installation.vault, platform, installation.paces[platform_id]))
     return TargetSender(installation.db, bell, rounds, holder)

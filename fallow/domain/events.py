@@ -46,6 +46,16 @@ class Kind(StrEnum):
     OBLIGATION_MOVED = "ObligationMoved"
     #: stage ("QUARANTINE" | "WIPING" | "UNBINDING"), targets (sorted), attempts, digest
     STAGE_SETTLED = "StageSettled"
+    #: epoch (of the wrapping key), evidence (digest of the receipt)
+    HOLDER_KEY_DESTROYED = "HolderKeyDestroyed"
+    #: target_id, collection, kept_until, how ("restrict" | "seal"), rows
+    RETENTION_BEGAN = "RetentionBegan"
+    #: proposal_id, by, second, reference
+    RETENTION_OPENED = "RetentionOpened"
+    #: proposal_id, by, rows
+    RETENTION_READ = "RetentionRead"
+    #: target_id, collection, kept_until, how
+    RETENTION_EXPIRED = "RetentionExpired"
     #: tag (digest)
     TAG_ISSUED = "TagIssued"
     #: tag, gate (digest of what was judged)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from fallow.domain.cycle import CycleRef
@@ -100,11 +100,47 @@ class WipeOrder:
         cycle_id: which cycle it is for; written into the receipt.
         number: the number; never logged.
         disconnected_at: rows of the holder up to this instant are the former holder's.
+        subscription: the carrier's id of the former holder's subscription, where enrolment stated one; rows with it are the
+            former holder's whenever they began.
+        pseudonym: what stands for the former holder where a map says ``pseudonymise``; derived from the cycle's holder key, so
+            that nobody can derive it again once that key is destroyed. "" where the cycle has none.
     """
 
     cycle_id: str
     number: E164
     disconnected_at: datetime
+    subscription: str | None = field(default=None, repr=False)
+    pseudonym: str = ""
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """One row that the law wants kept, on its way out of a record system and under the retention key.
+
+    Attributes:
+        cycle_id: whose row it was.
+        collection: id in the records map.
+        basis: the legal basis.
+        kept_until: destroyed after this day.
+        content: the row as canonical JSON; never logged.
+    """
+
+    cycle_id: str
+    collection: str
+    basis: str
+    kept_until: date
+    content: bytes = field(repr=False)
+
+
+class Keeper(Protocol):
+    """Where rows go that are sealed until their expiry."""
+
+    def keep(self, system_id: str, rows: Sequence[KeptRow]) -> None:
+        """Seal the rows durably before it returns; the system deletes them only then.
+
+        Idempotent: the same row of the same cycle and collection again, after a crash, is kept once.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -113,15 +149,19 @@ class CollectionReceipt:
 
     Attributes:
         collection: id in the records map.
-        strategy: "delete" or "restrict".
+        strategy: "delete", "restrict", "seal" or "rewrite".
         affected: rows changed by this attempt (a repeat finds none left: then 0).
         remaining: rows in scope found by the read-back on another connection; anything but 0 fails the obligation.
+        newer: rows of a newer holder found by the read-back; never touched, and anything but 0 stops the stage.
+        kept: rows found kept by law at the system itself, for "restrict".
         statement: SHA-256 of the statement's text, without values.
         query: SHA-256 of the read-back query's text, without values.
         meaning: digest of what the records map says of the collection, as 16 hex digits.
         read_back_at: when the read-back ran, UTC.
-        legal_basis: for "restrict", why the rows are kept.
-        kept_until: for "restrict", ISO date at which they expire.
+        legal_basis: for "restrict", "seal" and "rewrite", why what is left is kept.
+        kept_until: for "restrict" and "seal", ISO date at which it expires.
+        backups_until: ISO date until which the system's backups may still hold the rows; None where the map states no life of them.
+        not_reached: what the map says that this does not reach, such as replicas.
     """
 
     collection: str
@@ -131,9 +171,13 @@ class CollectionReceipt:
     statement: str
     query: str
     meaning: str = field(default="", kw_only=True)
+    newer: int = field(default=0, kw_only=True)
+    kept: int = field(default=0, kw_only=True)
     read_back_at: datetime
     legal_basis: str | None = None
     kept_until: str | None = None
+    backups_until: str | None = None
+    not_reached: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,24 +189,106 @@ class WipeReceipt:
     collections: tuple[CollectionReceipt, ...]
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What a look that changes nothing found of one former holder in one collection.
+
+    Attributes:
+        collection: id in the records map.
+        strategy: what a wipe would do there.
+        in_scope: rows that a wipe would change.
+        undecided: rows that may be the former holder's and that a wipe would not touch: the read-back fails by them.
+        newer: rows of a newer holder: they stop the stage.
+    """
+
+    collection: str
+    strategy: str
+    in_scope: int
+    undecided: int
+    newer: int
+
+
+@dataclass(frozen=True)
+class ExpiryOrder:
+    """Rows kept by law at a record system whose time is up.
+
+    Attributes:
+        cycle_id: whose.
+        collection: where.
+        number: the number; never logged.
+        kept_until: the expiry that the rows carry.
+    """
+
+    cycle_id: str
+    collection: str
+    number: E164
+    kept_until: date
+
+
 class RecordSystem(Protocol):
-    """A system that holds records of former holders."""
+    """A system that holds records of former holders.
+
+    Attributes:
+        system_id: id in the records map.
+        collections: ids of the collections it clears, in the order in which it clears them.
+        after: ids of the systems that must be cleared before it.
+        batch: most orders in one wipe.
+    """
 
     system_id: str
     collections: tuple[str, ...]
+    after: frozenset[str]
+    batch: int
+
+    def check(self) -> None:
+        """Compare the map with the system, changing nothing.
+
+        Raises:
+            MapRefused: the map does not fit the system.
+            TargetUnavailable: the system can't be reached.
+        """
+        ...
 
     def close(self) -> None:
         """Close its connections."""
         ...
 
-    def wipe(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
-        """Clear the former holders' rows in one bounded transaction, read back on another connection, in order.
+    def find(self, orders: Sequence[WipeOrder]) -> list[tuple[Finding, ...]]:
+        """Say what a wipe would find, collection by collection, in order; changes nothing.
 
-        Idempotent: a repeat after a crash clears nothing twice and gives a full receipt.
+        Raises:
+            TargetUnavailable, MapRefused: as :meth:`wipe`.
+        """
+        ...
+
+    def read_back(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
+        """Look again for rows of the former holders, on a connection that changes nothing; ``affected`` is 0 in each receipt.
+
+        Raises:
+            TargetUnavailable, MapRefused: as :meth:`wipe`.
+        """
+        ...
+
+    def wipe(self, orders: Sequence[WipeOrder], keeper: Keeper | None = None) -> list[WipeReceipt]:
+        """Clear the former holders' rows in bounded transactions, read back on another connection, in order.
+
+        Idempotent: a repeat after a crash clears nothing twice and gives a full receipt. Where a collection is sealed, ``keeper`` has
+        its rows durably before they are deleted.
 
         Raises:
             TargetUnavailable: when the system can't be reached or is locked; nothing is claimed then.
             WipeRefused: when it refuses the change of at least one order for good; nothing is claimed then.
+            MapRefused: when the map does not fit the system, or a collection is to be sealed and there is no keeper.
+        """
+        ...
+
+    def expire(self, orders: Sequence[ExpiryOrder]) -> list[int]:
+        """Destroy rows kept by law that carry this expiry; return how many are left of each order, read back on another connection.
+
+        Idempotent: a repeat destroys nothing more and gives the same answer.
+
+        Raises:
+            TargetUnavailable, WipeRefused, MapRefused: as :meth:`wipe`.
         """
         ...
 

@@ -8,6 +8,7 @@ from fallow.domain.ports import LineRegister, Platform, RecordSystem, SignedDeli
 from fallow.store.engine import Database
 from fallow.store.keys import Keys
 from fallow.store.vault import Vault
+from fallow.store.wrapping import WrappingKeys
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Installation:
         db: the database that decides.
         keys: the secrets.
         vault: numbers by opaque id.
+        wrapping: the keys that wrap holder and retention keys.
         policy: what new cycles freeze.
         record_systems: what can be wiped, by id.
         line_register: the carrier's word on lines.
@@ -49,6 +51,7 @@ class Installation:
     db: Database
     keys: Keys
     vault: Vault
+    wrapping: WrappingKeys
     policy: Policy
     record_systems: Mapping[str, RecordSystem]
     line_register: LineRegister

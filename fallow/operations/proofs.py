@@ -46,7 +46,7 @@ def _receipt(tx: Tx, row: ObligationRow) -> Proof | None:
     if not isinstance(collections, list):
         return None
     names = frozenset(str(each["collection"]) for each in collections)
-    remaining = sum(int(each["remaining"]) for each in collections)
+    remaining = sum(int(each["remaining"]) + int(each.get("newer", 0)) for each in collections)
     return Proof(row.target_id, TargetKind.RECORDS, str(row.evidence), True, Outcome.WIPED, names, remaining)
 
 

@@ -8,7 +8,7 @@ flight are repeated, under the same reference.
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,9 +30,10 @@ class Bell:
     and lanes do not all look for the same few obligations.
     """
 
-    def __init__(self, db: Database) -> None:
-        """Scan ``db``."""
+    def __init__(self, db: Database, after: Mapping[str, Collection[str]] | None = None) -> None:
+        """Scan ``db``; ``after`` names the targets that come before a target."""
         self._db = db
+        self._after = after or {}
         self._rung: dict[str, asyncio.Event] = {}
 
     async def scan(self) -> None:
@@ -59,7 +60,7 @@ class Bell:
 
     def _due(self) -> set[str]:
         with self._db.read() as tx:
-            return obligations.due_targets(tx, list(self._rung))
+            return obligations.due_targets(tx, {target_id: self._after.get(target_id, ()) for target_id in self._rung})
 
 
 @dataclass

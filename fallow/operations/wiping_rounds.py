@@ -10,16 +10,18 @@ from datetime import datetime, timedelta
 from fallow.domain.attention import Reason
 from fallow.domain.errors import FallowError, MapRefused, TargetUnavailable, WipeRefused
 from fallow.domain.events import canonical
+from fallow.domain.number import E164
 from fallow.domain.obligations import Outcome, Status, TargetKind
-from fallow.domain.ports import RecordSystem, WipeOrder, WipeReceipt
+from fallow.domain.ports import Keeper, RecordSystem, WipeOrder, WipeReceipt
+from fallow.operations.installation import Installation
 from fallow.operations.sending import Tally
-from fallow.store import cycles, leases, obligations, targets
-from fallow.store.engine import Database
+from fallow.store import cycles, holders, leases, obligations, targets
+from fallow.store.engine import Tx
 from fallow.store.obligations import Due
 from fallow.store.tables import EvidenceRow
-from fallow.store.vault import Vault
 
-BATCH = 50
+#: Bounds a busy loop, not a database: a system that wipes faster is not slowed down.
+_BATCHES_A_SECOND = 100
 #: Longer than any wipe may take: claims of a sender that died come back after this.
 CLAIM_FOR = timedelta(seconds=60)
 _FIRST_BACKOFF = timedelta(seconds=1)
@@ -31,12 +33,14 @@ class WipingRounds:
 
     lanes = 1
 
-    def __init__(self, db: Database, vault: Vault, system: RecordSystem) -> None:
-        """Wipe at ``system``."""
+    def __init__(self, installation: Installation, system: RecordSystem, keeper: Keeper | None = None) -> None:
+        """Wipe at ``system``; ``keeper`` takes the rows that are sealed."""
         self.target_id = system.system_id
-        self._db = db
-        self._vault = vault
+        self.after = system.after
+        self._installation = installation
+        self._db = installation.db
         self._system = system
+        self._keeper = keeper
         # A thread of its own: a record system that hangs must not use up the threads that the other senders share.
         self._thread = ThreadPoolExecutor(1, f"wipe-{system.system_id}")
 
@@ -49,8 +53,8 @@ class WipingRounds:
         if not orders:
             return True
         try:
-            wiping = asyncio.get_running_loop().run_in_executor(self._thread, self._system.wipe, [order for _, order in orders])
-            receipts = await wiping
+            loop = asyncio.get_running_loop()
+            receipts = await loop.run_in_executor(self._thread, self._system.wipe, [order for _, order in orders], self._keeper)
         except (TargetUnavailable, MapRefused) as unavailable:  # a map that does not fit is trouble of the target: mend it, it goes on
             tally.failed += len(orders)
             await asyncio.to_thread(self._failed, holder, fence, [due for due, _ in orders], unavailable)
@@ -66,12 +70,16 @@ class WipingRounds:
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, holder, fence)
             target = targets.lock(tx, self.target_id, TargetKind.RECORDS)
-            most = targets.allowance(tx, target, float(BATCH), BATCH)
-            due = obligations.claim(tx, self.target_id, TargetKind.RECORDS, most=most, for_=CLAIM_FOR) if most else []
-            if not due:
+            most = targets.allowance(tx, target, float(self._system.batch * _BATCHES_A_SECOND), self._system.batch)
+            if not most:
                 return []
-            numbers = self._vault.reveal(tx, [each.number_id for each in due])
-            return [(each, WipeOrder(each.cycle_id, numbers[each.number_id], each.disconnected_at)) for each in due]
+            due = obligations.claim(tx, self.target_id, TargetKind.RECORDS, most=most, for_=CLAIM_FOR, after=self.after)
+            return list(zip(due, self._orders(tx, due), strict=True))
+
+    def _orders(self, tx: Tx, due: Sequence[Due]) -> list[WipeOrder]:
+        numbers = self._installation.vault.reveal(tx, [each.number_id for each in due])
+        known = holders.known(tx, self._installation.wrapping, [each.cycle_id for each in due])
+        return [_order(each, numbers[each.number_id], known.get(each.cycle_id)) for each in due]
 
     def _still_wanted(self, holder: str, fence: int, claimed: list[tuple[Due, WipeOrder]]) -> list[tuple[Due, WipeOrder]]:
         """Look once more just before what can't be undone: this process may have been paused since it claimed."""
@@ -105,10 +113,10 @@ class WipingRounds:
                     continue
                 evidence = _evidence(receipt)
                 tx.session.merge(evidence)
-                clean = not any(each.remaining for each in receipt.collections)
-                status = Status.DISCHARGED if clean else Status.REFUSED
-                raises = None if clean else Reason.WIPE_INCOMPLETE
-                obligations.shift(tx, by_id[receipt.cycle_id], owed, status, Outcome.WIPED if clean else None, evidence.digest, raises)
+                raises, where = _fault(receipt)
+                clean = raises is None
+                status, outcome = (Status.DISCHARGED, Outcome.WIPED) if clean else (Status.REFUSED, None)
+                obligations.shift(tx, by_id[receipt.cycle_id], owed, status, outcome, evidence.digest, raises, where)
                 discharged += clean
             obligations.note_attempts(tx, self.target_id, by_id, "wiped")
             obligations.wake_completed(tx, rows)
@@ -123,6 +131,20 @@ class WipingRounds:
             obligations.postpone(tx, self.target_id, until, failed=True)
             obligations.note_attempts(tx, self.target_id, until, error.code)
             targets.failed(tx, targets.lock(tx, self.target_id, TargetKind.RECORDS), error.what, getattr(error, "retry_after", None))
+
+
+def _order(due: Due, number: E164, holder: holders.Holder | None) -> WipeOrder:
+    subscription, pseudonym = (None, "") if holder is None else (holder.subscription, holder.pseudonym)
+    return WipeOrder(due.cycle_id, number, due.disconnected_at, subscription, pseudonym)
+
+
+def _fault(receipt: WipeReceipt) -> tuple[Reason | None, list[str]]:
+    """Return why a person must act, and in which collections; a newer holder's rows first, since nothing may go on beside them."""
+    newer = [each.collection for each in receipt.collections if each.newer]
+    remaining = [each.collection for each in receipt.collections if each.remaining]
+    if newer:
+        return Reason.NEWER_HOLDER, newer
+    return (Reason.WIPE_INCOMPLETE, remaining) if remaining else (None, [])
 
 
 def backoff(failures: int) -> timedelta:

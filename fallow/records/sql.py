@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from fallow.domain.ports import CollectionReceipt, WipeOrder, WipeReceipt
+from fallow.domain.ports import CollectionReceipt, ExpiryOrder, Finding, Keeper, WipeOrder, WipeReceipt
 from fallow.records.collection import Collection
 from fallow.records.database import Database
 from fallow.records.doubts import Doubt
@@ -26,6 +26,8 @@ class SqlRecordSystem:
     def __init__(self, mapped: SystemTable, database: Database) -> None:
         """Take the map; the database is reflected at the first use."""
         self.system_id = mapped.id
+        self.after = frozenset[str]()
+        self.batch = 50
         self.collections = tuple(collection.id for collection in mapped.collection)
         self._mapped = mapped
         self._database = database
@@ -55,7 +57,7 @@ class SqlRecordSystem:
         """
         return self._database.guarded(self._doubts)
 
-    def wipe(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
+    def wipe(self, orders: Sequence[WipeOrder], keeper: Keeper | None = None) -> list[WipeReceipt]:
         """Clear the former holders' rows in one transaction, then read back on another connection, in order.
 
         A repeat after a crash finds nothing left to clear and gives a full receipt.
@@ -65,12 +67,25 @@ class SqlRecordSystem:
             WipeRefused: the database refuses the change of at least one of these orders; nothing is claimed then.
             MapRefused: a mapped table, column or ``offset`` is missing.
         """
+        del keeper
         try:
             return self._database.guarded(lambda: self._wipe(orders), changing=True)
         except Exception:
             # The carrier may have changed its tables: look at them afresh next time.
             self._reflected = None
             raise
+
+    def find(self, orders: Sequence[WipeOrder]) -> list[tuple[Finding, ...]]:
+        """Say what a wipe would find."""
+        raise NotImplementedError
+
+    def read_back(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
+        """Look again."""
+        raise NotImplementedError
+
+    def expire(self, orders: Sequence[ExpiryOrder]) -> list[int]:
+        """Destroy what has expired."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close every connection. Safe to call again."""

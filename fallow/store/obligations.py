@@ -1,10 +1,11 @@
 """Rows of obligations: opened by a stage, claimed by their target's sender, moved by answers and receipts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, or_
+from sqlalchemy import ColumnElement, false, func, insert, or_
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -77,10 +78,11 @@ def at_target(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> dict[str, Obl
     return {row.cycle_id: row for row in tx.session.exec(query.order_by(ObligationRow.cycle_id))}
 
 
-def claim(tx: Tx, target_id: str, kind: TargetKind, *, most: int, for_: timedelta) -> list[Due]:
+def claim(tx: Tx, target_id: str, kind: TargetKind, *, most: int, for_: timedelta, after: Collection[str] = ()) -> list[Due]:
     """Return due obligations of a target and put them out of sight for ``for_``; a lost sender's claims come back after it.
 
-    Held cycles keep their obligations unsent: a hold preserves what is there. One that must go alone is returned alone.
+    Held cycles keep their obligations unsent: a hold preserves what is there. One that must go alone is returned alone. What is
+    owed at one of the targets ``after`` goes first: until it is discharged there, the cycle is not claimed here.
     """
     query = (
         select(ObligationRow, CycleRow.number_id, CycleRow.disconnected_at)
@@ -91,6 +93,7 @@ def claim(tx: Tx, target_id: str, kind: TargetKind, *, most: int, for_: timedelt
             ObligationRow.status == Status.OPEN,
             col(CycleRow.state).in_(_WORKING_STATES[kind]),
             col(CycleRow.held).is_(False),
+            ~_owed_before(after),
         )
         .order_by(col(ObligationRow.due_at))
         .limit(most)
@@ -116,22 +119,31 @@ def give_back_claims(tx: Tx, target_id: str) -> None:
         row.claimed, row.due_at = False, tx.now
 
 
-def due_targets(tx: Tx, targets: Iterable[str]) -> set[str]:
-    """Return those of ``targets`` that have something due: the one scan that serves all senders of a worker.
+def _owed_before(after: Collection[str]) -> ColumnElement[bool]:
+    """Return the condition that the cycle owes something at a target that comes before."""
+    if not after:
+        return false()
+    before = aliased(ObligationRow)
+    owed = select(before.cycle_id).where(before.cycle_id == ObligationRow.cycle_id, col(before.target_id).in_(sorted(after)))
+    return owed.where(before.status != Status.DISCHARGED).exists()
+
+
+def due_targets(tx: Tx, targets: Mapping[str, Collection[str]]) -> set[str]:
+    """Return those of ``targets``, each with those that come before it, that have something due: one scan for all senders.
 
     What can't be claimed does not count: a held cycle would wake its senders for nothing, twice a second for as long as it is
     held. One row a target suffices, so that a target that is down with a hundred thousand due costs no more than an idle one.
     """
-    return {target_id for target_id in targets if tx.session.exec(_claimable(tx, target_id)).first() is not None}
+    return {target_id for target_id, after in targets.items() if tx.session.exec(_claimable(tx, target_id, after)).first() is not None}
 
 
-def _claimable(tx: Tx, target_id: str) -> SelectOfScalar[str]:
+def _claimable(tx: Tx, target_id: str, after: Collection[str]) -> SelectOfScalar[str]:
     working = or_(*((col(ObligationRow.kind) == kind) & col(CycleRow.state).in_(states) for kind, states in _WORKING_STATES.items()))
     return (
         select(ObligationRow.cycle_id)
         .join(CycleRow, col(CycleRow.cycle_id) == col(ObligationRow.cycle_id))
         .where(ObligationRow.target_id == target_id, col(ObligationRow.due_at) <= tx.now)
-        .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False))
+        .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False), ~_owed_before(after))
         .limit(1)
     )
 
@@ -185,8 +197,9 @@ def shift(
     outcome: Outcome | None,
     evidence: str | None,
     raises: Reason | None = None,
+    where: Sequence[str] = (),
 ) -> None:
-    """Move one obligation of a locked cycle, with its event and its place in the ATTENTION queue."""
+    """Move one obligation of a locked cycle, with its event and its place in the ATTENTION queue; ``where`` names the collections."""
     row.status, row.outcome, row.evidence = status, outcome, evidence
     row.claimed = False
     row.due_at = tx.now if status is Status.OPEN else None
@@ -194,7 +207,7 @@ def shift(
         tx, cycle, Kind.OBLIGATION_MOVED, target_id=row.target_id, status=str(status), outcome=outcome and str(outcome), evidence=evidence
     )
     if raises is not None:
-        cycles.raise_attention(tx, cycle, Attention(raises, row.target_id))
+        cycles.raise_attention(tx, cycle, Attention(raises, row.target_id), **({"why": list(where)} if where else {}))
         if State(cycle.state) in ACTIVE:
             cycles.wake(tx, cycle)  # its workflow shows it in Temporal's lists
     if status is Status.DISCHARGED:

@@ -182,6 +182,65 @@ class EvidenceRow(SQLModel, table=True):
     body: str = _text()
 
 
+class EpochRow(SQLModel, table=True):
+    """Which wrapping key of a kind is in use: one row a kind, locked by whoever wraps (shared) or rotates (alone)."""
+
+    __tablename__ = "epochs"
+    kind: str = Field(primary_key=True)
+    epoch: int
+    began_at: datetime = _at()
+
+
+class HolderRow(SQLModel, table=True):
+    """What is known of a former holder under the cycle's holder key, and that key wrapped under its epoch's; gone once bindings settled."""
+
+    __tablename__ = "holders"
+    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
+    epoch: int = Field(index=True)
+    wrapped: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class RetentionRow(SQLModel, table=True):
+    """What the law keeps of one collection for a cycle: ``how`` is "restrict" (at the system) or "seal" (here); ``rows`` as last seen."""
+
+    __tablename__ = "retention"
+    __table_args__ = (Index("ix_retention_due", "destroyed_at", "kept_until"),)
+    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
+    target_id: str = Field(primary_key=True)
+    collection: str = Field(primary_key=True)
+    kept_until: date = Field(primary_key=True)
+    how: str
+    basis: str = _text()
+    rows: int
+    tries: int = 0
+    due_at: datetime | None = _at(nullable=True)
+    destroyed_at: datetime | None = _at(nullable=True)
+
+
+class RetentionKeyRow(SQLModel, table=True):
+    """The retention key of a cycle and an expiry, wrapped under the wrapping key ``wrapped_by``; gone after the expiry."""
+
+    __tablename__ = "retention_keys"
+    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
+    kept_until: date = Field(primary_key=True)
+    wrapped_by: str
+    wrapped: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class SealedRow(SQLModel, table=True):
+    """One row of a record system under its retention key. ``mark`` is a keyed HMAC of its content: the same row again is kept once."""
+
+    __tablename__ = "sealed_rows"
+    __table_args__ = (Index("ix_sealed_rows_cycle", "cycle_id"),)
+    mark: str = Field(primary_key=True)
+    cycle_id: str = _cycle()
+    target_id: str
+    collection: str
+    kept_until: date
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 class HoldRow(SQLModel, table=True):
     """A hold: who placed it, under which reference, who lifted it."""
 

@@ -188,4 +188,4 @@ def test_the_due_scan_names_targets_with_something_due(world: World) -> None:
     claim(world, "alpha-pay")
 
     with world.installation.db.read() as tx:
-        assert obligations.due_targets(tx, ["alpha-pay", "beta-chat", "gamma-bank"]) == {"beta-chat", "gamma-bank"}
+        assert obligations.due_targets(tx, dict.fromkeys(["alpha-pay", "beta-chat", "gamma-bank"], ())) == {"beta-chat", "gamma-bank"}
