@@ -69,7 +69,9 @@ class Database:
             steady: every statement of it sees the same rows, so that what is copied is exactly what is then deleted; a simultaneous
                 change of one of them ends it, and it is tried again. SQLite, which has one writer, locks before it looks.
         """
-        engine = self._writing.execution_options(isolation_level="REPEATABLE READ") if steady and self.dialect != "sqlite" else self._writing
+        engine = self._writing
+        if steady and self.dialect != "sqlite":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
         with engine.begin() as connection:
             if self.dialect == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
