@@ -42,8 +42,7 @@ async def run(
         installation: the database and the world around it.
         client: connected to the installation's namespace.
         stop: set to end.
-        turn_for: seconds of a sender's turn.
-        epoch_for: age at which the wrapping key of holder keys is replaced.
+        turn_for, epoch_for: seconds of a sender's turn; age at which the wrapping key of holder keys is replaced.
         cached_workflows: 0 forces a full replay for each workflow task (tests).
     """
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -80,12 +79,11 @@ async def run(
         await stack.enter_async_context(recycling)
         await stack.enter_async_context(dispatch)
         stack.push_async_callback(_shut_down, recycling, dispatch)
-        relay = loops.Relay(installation.db, client, targets, holder, registry.chores(installation, epoch_for))
         _log.info("worker started", targets=len(targets), build=version().build_id)
         await asyncio.gather(
             loops.due_scan(bell, stop),
             loops.begin_dispatch(client, targets, stop),
-            relay.run(stop),
+            loops.Relay(installation.db, client, targets, holder, registry.chores(installation, epoch_for)).run(stop),
             _shut_down_at(stop, recycling, dispatch),
         )
     _log.info("worker stopped")

@@ -35,10 +35,10 @@ class Stubborn(WrappingKeys):
 
     def destroy(self, name: str) -> None:
         """Die."""
-        raise ProcessKilled(name)
+        raise Killed(name)
 
 
-class ProcessKilled(Exception):
+class Killed(Exception):
     """Stands for SIGKILL: nothing after it runs."""
 
 
@@ -92,7 +92,7 @@ def opens_with(row: HolderRow, wrapping: Path) -> bool:
 
 
 def test_yesterdays_backup_opens_no_holder_once_the_epoch_is_gone(world: World, tmp_path: Path) -> None:
-    """The wrapped keys are in it, and nothing opens them: neither holder nor pseudonym comes back. The living are read as before."""
+    """The wrapped keys are in it, and nothing opens them: neither holder nor pseudonym comes back, and the living are read as before."""
     here = world.installation
     gone, alive = enrolled(world, 1, subscription=GONE)[0], enrolled(world, 1, first=5, subscription=ALIVE)[0]
     advance(world, gone, State.UNBINDING)
@@ -249,8 +249,8 @@ def rotate_until(world: World, at: str) -> None:
     with here.db.begin() as tx:
         epochs.advance(tx, here.wrapping, epochs.lock(tx, here.wrapping))
         if at == "made":
-            raise ProcessKilled(at)
-    raise ProcessKilled(at)
+            raise Killed(at)
+    raise Killed(at)
 
 
 @pytest.mark.parametrize("at", ["made", "begun", "rewrapped"])
@@ -259,7 +259,7 @@ def test_a_rotation_that_dies_is_finished_by_the_next(world: World, at: str) -> 
     here = world.installation
     ids = enrolled(world, 3, subscription=ALIVE)
     before = known(here.db, here.wrapping, *ids)
-    with pytest.raises(ProcessKilled):
+    with pytest.raises(Killed):
         rotate_until(world, at)
     assert "holder-1" in here.wrapping.names()
     assert known(here.db, here.wrapping, *ids) == before
