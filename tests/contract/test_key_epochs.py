@@ -27,6 +27,8 @@ from fallow.store.tables import HolderRow
 from fallow.store.wrapping import WrappingKeys
 
 DAY = timedelta(days=1)
+#: How often a test looks for what another thread is about to do; some ten seconds of looking.
+LOOKS = 3_000
 GONE, ALIVE = "subscription of the one who is gone", "subscription of the one who waits"
 
 
@@ -212,17 +214,13 @@ def test_a_rotation_waits_for_whoever_wraps(postgres_world: World) -> None:
     """A page that is being enrolled keeps the epoch: the rotation begins after its commit, and rewraps it."""
     here = postgres_world.installation
     cycle_id = enrolled(postgres_world)[0]
-    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%epochs%'")
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%epochs%'"
 
     def enrol() -> None:
         with here.db.begin() as tx:
             tx.session.execute(text("DELETE FROM holders"))
             holders.begin(tx, here.wrapping, cycle_id, ALIVE)
-            for _ in range(100_000):
-                with here.db.read() as look:
-                    if look.session.execute(waiting).scalar_one():
-                        return
-            pytest.fail("the rotation did not wait")
+            assert any(_counted(here.db, waiting) for _ in range(LOOKS)), "the rotation did not wait"
 
     came = at_once([enrol, lambda: rotate_once_wrapped(postgres_world)])
 
@@ -234,10 +232,8 @@ def test_a_rotation_waits_for_whoever_wraps(postgres_world: World) -> None:
 def rotate_once_wrapped(world: World) -> None:
     """Rotate as soon as somebody holds the epoch's row."""
     db = world.installation.db
-    for _ in range(100_000):
-        with db.begin() as tx:
-            if not tx.session.execute(text("SELECT 1 FROM epochs FOR UPDATE SKIP LOCKED")).first():
-                break
+    free = "SELECT count(*) FROM (SELECT 1 FROM epochs FOR UPDATE SKIP LOCKED) AS free"
+    assert any(not _counted(db, free) for _ in range(LOOKS)), "nobody holds the epoch's row"
     rotate(db, world.installation.wrapping)
 
 
@@ -251,6 +247,11 @@ def rotate_until(world: World, at: str) -> None:
         if at == "made":
             raise Killed(at)
     raise Killed(at)
+
+
+def _counted(db: Database, statement: str) -> int:
+    with db.begin() as tx:
+        return int(tx.session.execute(text(statement)).scalar_one())
 
 
 @pytest.mark.parametrize("at", ["made", "begun", "rewrapped"])
