@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fallow.cli import access, enrolling, feeding, installing, listing, ordering, outlook, running, selling
+from fallow.cli import access, enrolling, feeding, installing, listing, ordering, outlook, rotating, running, selling
 
 _EXITS = (
     "Exit codes: 0 done · 1 refused by the engine · 2 wrong usage · 3 done in part (lines rejected or found amiss) · 4 a setting, key, "
@@ -21,7 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 numbers = typer.Typer(no_args_is_help=True, help="See where numbers stand, hand them to inventory, sell them.", epilog=_EXITS)
-keys = typer.Typer(no_args_is_help=True, help="Admit people and platforms by API key; show the engine's own public key.", epilog=_EXITS)
+keys = typer.Typer(
+    no_args_is_help=True, help="Admit people and platforms by API key; the engine's own public key; rotate wrapping keys.", epilog=_EXITS
+)
 
 
 @app.callback()
@@ -63,4 +65,5 @@ keys.command(epilog=_EXITS)(access.admit)
 keys.command("list", epilog=_EXITS)(access.list_keys)
 keys.command(epilog=_EXITS)(access.revoke)
 keys.command(epilog=_EXITS)(access.engine)
+keys.command(epilog=_EXITS)(rotating.rotate)
 app.add_typer(keys, name="keys")
