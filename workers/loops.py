@@ -3,6 +3,7 @@
 relay  tells workflows to look: it works from rows (``wake_at``), so a wake that got lost is told again.
 sweep  wakes what could go on and did not, makes sure that every target has its dispatch workflow, and finds recycling
        workflows that were terminated from outside.
+upkeep destroys by schedule what the law has no longer kept, once a minute.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from workers import telling
 SCAN_EVERY = 0.5
 RELAY_EVERY = 0.25
 SWEEP_EVERY = 10.0
+UPKEEP_EVERY = 60.0
 PAGE = 200
 #: How far back the sweep asks for workflows that closed other than by completing; visibility is eventually consistent.
 CLOSED_WITHIN = timedelta(hours=1)
@@ -58,15 +60,17 @@ async def begin_dispatch(client: Client, targets: list[str], stop: asyncio.Event
 
 
 class Relay:
-    """Relay and sweep, in one process at a time."""
+    """Relay, sweep and upkeep, in one process at a time."""
 
-    def __init__(self, db: Database, client: Client, targets: list[str], holder: str) -> None:
-        """Serve ``targets``; ``holder`` names this process in the lease."""
+    def __init__(self, db: Database, client: Client, targets: list[str], holder: str, upkeep: Callable[[], object] | None = None) -> None:
+        """Serve ``targets``; ``holder`` names this process in the lease; ``upkeep`` is what is called once a minute."""
         self._db = db
         self._client = client
         self._targets = targets
         self._holder = holder
+        self._upkeep = upkeep
         self._until_sweep = 0.0
+        self._upkeep_at = 0.0
         self._renew_at = 0.0
         self._stop = asyncio.Event()
         #: Runs that closed lately and were dealt with; it forgets what Temporal no longer lists, so it never grows for ever.
@@ -88,6 +92,9 @@ class Relay:
         if self._until_sweep <= 0:
             self._until_sweep = SWEEP_EVERY
             await self.sweep()
+        if self._upkeep is not None and time.monotonic() >= self._upkeep_at:
+            self._upkeep_at = time.monotonic() + UPKEEP_EVERY
+            await asyncio.to_thread(self._upkeep)
 
     async def _relay(self) -> bool:
         """Tell one page; say whether there may be another worth telling now: after a failure there is not."""

@@ -15,6 +15,7 @@ from temporalio.common import VersioningBehavior
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from fallow.operations.installation import Installation
+from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell
 from workers import loops, registry
 from workers.build import version
@@ -71,7 +72,7 @@ async def run(installation: Installation, client: Client, stop: asyncio.Event, *
         await stack.enter_async_context(recycling)
         await stack.enter_async_context(dispatch)
         stack.push_async_callback(_shut_down, recycling, dispatch)
-        relay = loops.Relay(installation.db, client, targets, holder)
+        relay = loops.Relay(installation.db, client, targets, holder, Retention(installation).upkeep)
         _log.info("worker started", targets=len(targets), build=version().build_id)
         await asyncio.gather(
             loops.due_scan(bell, stop),

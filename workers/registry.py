@@ -15,6 +15,7 @@ from fallow.domain.ports import Sender
 from fallow.operations.disclose import Disclosure
 from fallow.operations.installation import Installation
 from fallow.operations.release import Release
+from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell, Rounds, TargetSender
 from fallow.operations.stages import Stages
 from fallow.operations.unbinding_rounds import UnbindingRounds
@@ -44,7 +45,8 @@ def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:
 
 def sender(installation: Installation, bell: Bell, holder: str) -> TargetSender:
     """Return the sender of every target in the installation's maps."""
-    rounds: list[Rounds] = [WipingRounds(installation, each) for each in installation.record_systems.values()]
+    keeper = Retention(installation)
+    rounds: list[Rounds] = [WipingRounds(installation, each, keeper) for each in installation.record_systems.values()]
     for platform_id, platform in installation.platforms.items():
         rounds.append(UnbindingRounds(installation.db, installation.vault, platform, installation.paces[platform_id]))
     return TargetSender(installation.db, bell, rounds, holder)

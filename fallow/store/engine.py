@@ -89,6 +89,22 @@ class Database:
         with self.begin() as tx:
             return work(tx)
 
+    def truncate_log(self) -> bool:
+        """Write SQLite's write-ahead log into the database and empty it, so that nothing deleted stays readable in it.
+
+        Returns False where a reader kept it from doing so; the next try may. PostgreSQL has no log of that kind.
+        """
+        if self._writer is None:
+            return True
+        with self._writer:
+            connection = self.engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[func-returns-value]
+                return not busy
+            finally:
+                connection.close()
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
