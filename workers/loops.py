@@ -3,7 +3,7 @@
 relay  tells workflows to look: it works from rows (``wake_at``), so a wake that got lost is told again.
 sweep  wakes what could go on and did not, makes sure that every target has its dispatch workflow, and finds recycling
        workflows that were terminated from outside.
-upkeep destroys by schedule what the law has no longer kept, once a minute.
+upkeep destroys by schedule what the law no longer wants kept.
 """
 
 import asyncio
@@ -62,8 +62,8 @@ async def begin_dispatch(client: Client, targets: list[str], stop: asyncio.Event
 class Relay:
     """Relay, sweep and upkeep, in one process at a time."""
 
-    def __init__(self, db: Database, client: Client, targets: list[str], holder: str, upkeep: Callable[[], object] | None = None) -> None:
-        """Serve ``targets``; ``holder`` names this process in the lease; ``upkeep`` is what is called once a minute."""
+    def __init__(self, db: Database, client: Client, targets: list[str], holder: str, upkeep: Callable[[], bool] | None = None) -> None:
+        """Serve ``targets``; ``holder`` names this process in the lease; ``upkeep`` is called once a minute, and while it says so."""
         self._db = db
         self._client = client
         self._targets = targets
@@ -93,8 +93,9 @@ class Relay:
             self._until_sweep = SWEEP_EVERY
             await self.sweep()
         if self._upkeep is not None and time.monotonic() >= self._upkeep_at:
-            self._upkeep_at = time.monotonic() + UPKEEP_EVERY
-            await asyncio.to_thread(self._upkeep)
+            self._upkeep_at = time.monotonic() + UPKEEP_EVERY  # before: what goes wrong is not tried again four times a second
+            if await asyncio.to_thread(self._upkeep):
+                self._upkeep_at = 0.0
 
     async def _relay(self) -> bool:
         """Tell one page; say whether there may be another worth telling now: after a failure there is not."""

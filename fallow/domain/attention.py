@@ -47,7 +47,7 @@ NEXT: dict[Reason, str] = {
     Reason.WRONGFUL_DISCONNECT: "cut off by mistake: two people `reclaim` it for its holder, before all else; `retry` if it was none.",
     Reason.RECLAIM_WAITS: "somebody claims it: a second person approves the proposal or denies it; `retry` once it has expired.",
     Reason.RECLAIM_LOCKED: "two claims failed their identity check: two people `unlock` it, or `retry` to let it go on for nobody.",
-    Reason.RETENTION_STUCK: "rows kept by law are past their last day and will not go: mend the map or the system; it is tried again by itself.",
+    Reason.RETENTION_STUCK: "rows kept by law outlive their last day: mend the records map or the rows; it is tried again by itself.",
 }
 
 

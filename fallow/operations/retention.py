@@ -41,18 +41,21 @@ class Retention:
             remedy = getattr(error, "remedy", "restore the engine's database and its keys from backups of one time.")
             raise TargetUnavailable(what, remedy=remedy) from None
 
-    def upkeep(self) -> int:
-        """Destroy what has had its last day, and wrapping keys that nothing needs any more; return how many entries expired.
+    def upkeep(self) -> bool:
+        """Destroy a page of what has had its last day, then the wrapping keys that nothing needs any more; tell whether more is due.
 
-        What is held stays, under the present month's wrapping key.
+        What is held stays, under the present month's wrapping key. A page at a time: whoever calls this has other things to do.
         """
-        destroyed = 0
-        while page := self.expire_sealed(_PAGE):
-            destroyed += page
+        with self._db.read() as tx:
+            due = retention.due_sealed(tx, _PAGE)
+        destroyed = self.expire_sealed(_PAGE) if due else 0
+        self._log_is_due = self._log_is_due or destroyed > 0
+        if len(due) == _PAGE:
+            return True
         self._db.once_more(lambda tx: retention.rewrap_held(tx, self._wrapping))
         gone = self._db.once_more(lambda tx: retention.destroy_months(tx, self._wrapping))
-        self._log_is_due = (self._log_is_due or bool(destroyed or gone)) and not self._db.truncate_log()
-        return destroyed
+        self._log_is_due = (self._log_is_due or bool(gone)) and not self._db.truncate_log()
+        return False
 
     def expire_sealed(self, most: int) -> int:
         """Destroy what is sealed and due of at most ``most`` cycles; return how many entries expired. A hold suspends it."""
@@ -65,7 +68,13 @@ class Retention:
         retention.seal_all(tx, self._wrapping, system_id, rows)
         for (cycle_id, collection, kept_until), basis in sorted(_entries(rows).items()):
             kept = RetentionRow(
-                cycle_id=cycle_id, target_id=system_id, collection=collection, kept_until=kept_until, how=retention.SEAL, basis=basis
+                cycle_id=cycle_id,
+                target_id=system_id,
+                collection=collection,
+                kept_until=kept_until,
+                how=retention.SEAL,
+                basis=basis,
+                rows=0,
             )
             kept.rows = retention.count_sealed(tx, cycle_id, system_id, collection, kept_until)
             retention.note(tx, locked[cycle_id], kept)

@@ -15,6 +15,8 @@ from fallow.domain.errors import SettingRefused
 from fallow.domain.ports import Clock
 
 SQLITE_BUSY_MS = 30_000
+#: How long emptying the write-ahead log waits for readers: writers of this process wait meanwhile.
+_CHECKPOINT_MS = 1_000
 _MOST_LOST_RACES = 5
 
 #: A worker that is paused inside a transaction must not keep its locks from the one that takes over (PostgreSQL ends it).
@@ -100,7 +102,9 @@ class Database:
             connection = self.engine.raw_connection()
             try:
                 cursor = connection.cursor()
-                busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[func-returns-value]
+                cursor.execute(f"PRAGMA busy_timeout={_CHECKPOINT_MS}")
+                busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
                 return not busy
             finally:
                 connection.close()

@@ -136,9 +136,19 @@ def note_restricted(tx: Tx, cycle: CycleRow, target_id: str, receipt: Collection
     if receipt.strategy != RESTRICT or not receipt.kept or receipt.kept_until is None:
         return
     kept_until = date.fromisoformat(receipt.kept_until)
-    kept = RetentionRow(cycle_id=cycle.cycle_id, target_id=target_id, collection=receipt.collection, kept_until=kept_until, how=RESTRICT)
-    kept.basis, kept.rows = receipt.legal_basis or "", receipt.kept
-    note(tx, cycle, kept)
+    note(
+        tx,
+        cycle,
+        RetentionRow(
+            cycle_id=cycle.cycle_id,
+            target_id=target_id,
+            collection=receipt.collection,
+            kept_until=kept_until,
+            how=RESTRICT,
+            basis=receipt.legal_basis or "",
+            rows=receipt.kept,
+        ),
+    )
 
 
 def expired(tx: Tx, cycle: CycleRow, row: RetentionRow) -> None:
