@@ -280,7 +280,7 @@ def everything_in(world: World) -> str:
     return "\n".join(value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in rows)
 
 
-def test_no_row_of_the_database_holds_personal_data(world: World) -> None:
+def test_no_row_of_the_database_tells_who_it_was(world: World) -> None:
     """What is sealed is in no table as plain text; one that is planted is found."""
     keeping(world, seals={"invoices": [json.dumps({"name": PLANTED}).encode()]})
     (cycle_id,) = all_at(world, 1, State.WIPING)
