@@ -136,10 +136,13 @@ def test_a_hold_suspends_and_lifting_resumes(world: World) -> None:
 
 
 def test_a_sold_numbers_former_rows_expire_too(world: World) -> None:
-    """What is kept of a cycle that has ended goes at its time."""
-    system = keeping(world, restricts={"invoices": 1})
+    """What is kept of a cycle that has ended goes at its time, unless a hold is placed on it even then."""
+    system, people = keeping(world, restricts={"invoices": 1}), staff(world)
     cycle_id = sold(world)
+    hold(world, people, cycle_id)
     to_day(world, LAST_DAY + DAY)
+    assert (a_round(world, system), system.calls) == (False, [])
+    lift(world, people, cycle_id)
 
     a_round(world, system)
 
