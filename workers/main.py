@@ -42,7 +42,8 @@ async def run(
         installation: the database and the world around it.
         client: connected to the installation's namespace.
         stop: set to end.
-        turn_for, epoch_for: seconds of a sender's turn; age at which the wrapping key of holder keys is replaced.
+        turn_for: seconds of a sender's turn.
+        epoch_for: age at which the wrapping key of holder keys is replaced.
         cached_workflows: 0 forces a full replay for each workflow task (tests).
     """
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"

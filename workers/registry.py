@@ -21,6 +21,7 @@ from fallow.operations.forgetting import destroy_ended
 from fallow.operations.installation import Installation
 from fallow.operations.key_epochs import keep_young
 from fallow.operations.release import Release
+from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell, Rounds, TargetSender
 from fallow.operations.stages import Stages
 from fallow.operations.unbinding_rounds import UnbindingRounds
@@ -59,7 +60,11 @@ def chores(installation: Installation, epoch_for: timedelta) -> Sequence[Callabl
         if destroyed:
             _log.info("wrapping keys destroyed", count=len(destroyed))
 
-    return [destroy_holder_keys, rotate_wrapping_keys]
+    async def destroy_expired() -> None:
+        await asyncio.to_thread(keeper.upkeep)
+
+    keeper = Retention(installation)
+    return [destroy_holder_keys, rotate_wrapping_keys, destroy_expired]
 
 
 def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:
@@ -69,7 +74,8 @@ def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:
 
 def sender(installation: Installation, bell: Bell, holder: str) -> TargetSender:
     """Return the sender of every target in the installation's maps."""
-    rounds: list[Rounds] = [WipingRounds(installation, each) for each in installation.record_systems.values()]
+    keeper = Retention(installation)
+    rounds: list[Rounds] = [WipingRounds(installation, each, keeper) for each in installation.record_systems.values()]
     for platform_id, platform in installation.platforms.items():
         rounds.append(UnbindingRounds(installation.db, installation.vault, platform, installation.paces[platform_id]))
     return TargetSender(installation.db, bell, rounds, holder)
