@@ -97,6 +97,7 @@ class RecordServer:
         lie: changes a reply before it is signed; gets the verb.
         asked: each request, in order.
         ending: set when the server ends, for a lie that waits.
+        lost: once set, every connection ends without an answer.
         drops: verbs whose next answer is lost after the work was done.
     """
 
@@ -107,6 +108,7 @@ class RecordServer:
     asked: list[Asked] = field(default_factory=list)
     drops: list[str] = field(default_factory=list)
     ending: threading.Event = field(default_factory=threading.Event)
+    lost: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, verb: str, body: bytes) -> dict[str, Any]:
         """Do what a request asks; it was verified before."""
@@ -174,6 +176,9 @@ def serving_records() -> Iterator[RecordServer]:
                 self.send_error(401)
                 return
             reply = Reply(200, json.dumps(system.answer(verb, body)).encode(), message_id)
+            if system.lost.is_set():
+                self.close_connection = True
+                return
             if verb in system.drops:
                 system.drops.remove(verb)
                 self.close_connection = True
