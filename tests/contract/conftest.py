@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from carrier_database import MAP, TABLES, Carrier
+from carrier_database import FORMER, MAP, OTHER, TABLES, Carrier
+from record_server import EARLIER, Archive, Row, serving_records
 from sqlalchemy import create_engine, make_url, text
 
 from fallow.local import postgres
@@ -67,3 +68,11 @@ def load(carrier: Carrier) -> Iterator[Callable[[str, str], RecordsMap]]:
     yield change
     for each in loaded:
         each.close()
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    """Serve an HTTP record system with rows of the former holder and of a stranger."""
+    with serving_records() as server:
+        server.rows += [Row("letters", FORMER.text, EARLIER), Row("contracts", FORMER.text, EARLIER), Row("letters", OTHER.text, EARLIER)]
+        yield Archive(server)
