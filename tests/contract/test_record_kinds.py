@@ -138,7 +138,7 @@ def test_every_kind_says_how_it_is_to_be_asked(ground: Ground) -> None:
     ground.system.close()
 
 
-def test_the_example_is_found_in_a_process_of_its_own(tmp_path: Path, installed: Path) -> None:
+def test_the_example_is_found_where_it_is_installed(tmp_path: Path, installed: Path) -> None:
     """Once it is installed, a map can name its kind beside SQL systems, and wipe and read-back are real."""
     (tmp_path / "records.toml").write_text(SQL + FILES)
     (tmp_path / "letters").mkdir()
