@@ -84,8 +84,8 @@ def survey(connection: Connection, tables: Sequence[MappedTable], beside: Sequen
     mapped = [_Placed(each, None if each.schema == default else each.schema) for each in (*tables, *beside)]
     own = mapped[: len(tables)]
     schemas = sorted({each.schema for each in own}, key=str)
-    yield from missing_indexes(inspector, [(each.schema, each.mapped) for each in own])
-    yield from foreign_keys_in_the_way(inspector, schemas, [(each.schema, each.mapped) for each in own], _partitions(connection, schemas))
+    yield from missing_indexes(connection, [(each.schema, each.mapped) for each in own])
+    yield from foreign_keys_in_the_way(connection, schemas, [(each.schema, each.mapped) for each in own], _partitions(connection, schemas))
     yield from _unmapped(connection, inspector, schemas, mapped)
 
 

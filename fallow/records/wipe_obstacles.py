@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import Inspector
+from sqlalchemy import Connection, Inspector, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint, ReflectedIndex
 from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
 
@@ -12,12 +12,16 @@ from fallow.records.mapped_table import MappedTable
 #: What a database does by itself with rows that refer to a deleted one, so that they don't stand in its way.
 _GIVES_WAY = {"CASCADE", "SET NULL", "SET DEFAULT"}
 
+#: SQLAlchemy's reading of SQLite's own words does not find the action of a key that stands beside its column.
+_SQLITE_ACTIONS = text('SELECT "from", on_delete FROM pragma_foreign_key_list(:name)')
+
 #: A mapped table with the schema that the database gives it; None for the default one.
 Placed = tuple[str | None, MappedTable]
 
 
-def missing_indexes(inspector: Inspector, tables: Sequence[Placed]) -> Iterator[Doubt]:
+def missing_indexes(connection: Connection, tables: Sequence[Placed]) -> Iterator[Doubt]:
     """Yield a doubt for each column by which rows are looked for and that no index of its table begins with."""
+    inspector = inspect(connection)
     names: dict[str | None, set[str]] = {schema: set(inspector.get_table_names(schema)) for schema, _ in tables}
     for schema, mapped in tables:
         if mapped.subject == "counterparty" or mapped.table not in names[schema]:
@@ -32,9 +36,10 @@ def missing_indexes(inspector: Inspector, tables: Sequence[Placed]) -> Iterator[
 
 
 def foreign_keys_in_the_way(
-    inspector: Inspector, schemas: Sequence[str | None], tables: Sequence[Placed], partitions: Collection[tuple[str | None, str]]
+    connection: Connection, schemas: Sequence[str | None], tables: Sequence[Placed], partitions: Collection[tuple[str | None, str]]
 ) -> Iterator[Doubt]:
     """Yield a doubt for each table whose rows refer to rows that a wipe deletes, and are not deleted before them."""
+    inspector = inspect(connection)
     deleted = dict[tuple[str | None, str], tuple[int, str]]()
     for place, (schema, mapped) in enumerate(tables):
         if mapped.deletes and mapped.subject == "holder":
@@ -44,7 +49,7 @@ def foreign_keys_in_the_way(
         for (_, child), keys in inspector.get_multi_foreign_keys(schema=schema, kind=ObjectKind.TABLE, scope=ObjectScope.DEFAULT).items():
             for key in keys if (schema, child) not in partitions else ():
                 parent = (_parent_schema(inspector, key, schema), key["referred_table"])
-                if parent in deleted and parent != (schema, child) and not _gives_way(key):
+                if parent in deleted and parent != (schema, child) and not _gives_way(connection, child, key):
                     why = _why(deleted.get((schema, child)), deleted[parent], mapped=(schema, child) in named)
                     if why:
                         yield _in_the_way(child, key, deleted[parent][1], why)
@@ -67,8 +72,12 @@ def _parent_schema(inspector: Inspector, key: ReflectedForeignKeyConstraint, chi
     return None if schema == inspector.default_schema_name else schema
 
 
-def _gives_way(key: ReflectedForeignKeyConstraint) -> bool:
-    return str(key.get("options", {}).get("ondelete", "")).upper() in _GIVES_WAY
+def _gives_way(connection: Connection, child: str, key: ReflectedForeignKeyConstraint) -> bool:
+    action = str(key.get("options", {}).get("ondelete", ""))
+    if connection.dialect.name == "sqlite":
+        found = connection.execute(_SQLITE_ACTIONS, {"name": child}).all()
+        action = next((on_delete for column, on_delete in found if column == key["constrained_columns"][0]), action)
+    return action.upper() in _GIVES_WAY
 
 
 def _beginnings(inspector: Inspector, schema: str | None, table: str) -> list[Sequence[str | None]]:

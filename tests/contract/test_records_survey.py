@@ -9,9 +9,11 @@ from carrier_database import Carrier
 
 from fallow.domain.errors import TargetUnavailable
 from fallow.records.doubts import Doubt
+from fallow.records.mapped_table import MappedTable
 from fallow.records.records_map import RecordsMap
+from fallow.records.survey import survey
 
-RANDOM = random.Random(7)
+RANDOM = random.Random(7)  # noqa: S311 - values to look at, no secrets
 #: Indexes on every column that the map looks for.
 INDEXED = (
     "CREATE INDEX i1 ON subscribers (msisdn)",
@@ -86,7 +88,15 @@ def test_nothing_is_said_of_a_database_that_is_mapped_whole(whole: RecordsMap) -
     ("column", "kind"),
     [
         *(("msisdn", "TEXT"), ("Phone_2", "TEXT"), ("callerNumber", "VARCHAR(20)"), ("tel", "BIGINT"), ("subscriber_no", "NUMERIC(15)")),
-        *(("a_number", "TEXT"), ("cli", "TEXT"), ("ANI", "TEXT"), ("mobile", "TEXT"), ("手机", "TEXT"), ("联系电话", "TEXT"), ("rufnummer", "TEXT")),
+        *(
+            ("a_number", "TEXT"),
+            ("cli", "TEXT"),
+            ("ANI", "TEXT"),
+            ("mobile", "TEXT"),
+            ("手机", "TEXT"),
+            ("联系电话", "TEXT"),
+            ("rufnummer", "TEXT"),
+        ),
     ],
 )
 def test_a_column_shows_by_its_name(carrier: Carrier, whole: RecordsMap, column: str, kind: str) -> None:
@@ -188,7 +198,7 @@ def test_a_view_that_renames_a_column_is_looked_at(carrier: Carrier, whole: Reco
 def test_every_mapped_column_without_an_index_is_named(carrier: Carrier, records: RecordsMap) -> None:
     """An index that only contains the column, or covers some rows, is none; a key that begins with it is one."""
     carrier.run("CREATE INDEX late ON subscribers (name, msisdn)")
-    carrier.run("CREATE INDEX some ON calls (caller) WHERE id > 5")
+    carrier.run("CREATE INDEX partly ON calls (caller) WHERE id > 5")
     carrier.run("CREATE INDEX whole ON contacts (phone, country)")
     places = [match[1] for each in found(records) if (match := re.match(r"(.+): no index of table \w+ begins with \w+;", each.what))]
 
@@ -199,7 +209,7 @@ def test_every_mapped_column_without_an_index_is_named(carrier: Carrier, records
 
 
 def test_rows_that_refer_to_deleted_ones_are_named(carrier: Carrier, whole: RecordsMap) -> None:
-    """A child that is not mapped stands in the way unless the database lets it go by itself; a parent that is only restricted does not go."""
+    """An unmapped child stands in the way unless the database lets it go by itself; a parent that is only restricted stays."""
     refers = "REFERENCES calls (id)"
     carrier.run(f"CREATE TABLE parts (id INTEGER PRIMARY KEY, call INTEGER {refers})")
     carrier.run(f"CREATE TABLE follows (id INTEGER PRIMARY KEY, call INTEGER {refers} ON DELETE CASCADE)")
@@ -249,11 +259,50 @@ def test_the_tables_of_another_system_in_the_same_database_are_mapped(carrier: C
 
 def test_a_database_that_is_gone_is_unavailable(carrier: Carrier, load: Callable[[str, str], RecordsMap]) -> None:
     """A system that can't be reached is no database without fault."""
-    records = load("url = ", 'url_file = "gone"\n# ') if False else load('timeout = "1s"', 'timeout = "1s"')
-    carrier.engine.dispose()
-    survey = records.surveys["crm"]
-    written = carrier.map_path.read_text()
-    carrier.map_path.write_text(re.sub(r'url = ".+"', 'url = "sqlite:///gone.db"', written))
-    assert survey.doubts()
+    (url,) = re.findall(r'url = ".+"', carrier.map_path.read_text())
+
     with pytest.raises(TargetUnavailable):
-        load("", "").surveys["crm"].doubts()
+        load(url, 'url = "sqlite:///gone.db"').surveys["crm"].doubts()
+
+
+def test_split_numbers_subscriptions_and_counterparties(carrier: Carrier) -> None:
+    """A number in two columns wants an index on both in either order or on its own part, a subscription one too, a counterparty none."""
+    carrier.run("CREATE TABLE split (id INTEGER PRIMARY KEY, area TEXT, phone TEXT, callee TEXT, subscription TEXT)")
+    split = MappedTable("collection split", "split", None, (("area", "phone"),), subscription="subscription", countries=frozenset({"DE"}))
+    other = MappedTable("collection callee", "split", None, (("callee",),), subject="counterparty")
+
+    def said() -> list[str]:
+        with carrier.engine.connect() as connection:
+            return [each.what for each in survey(connection, [split, other]) if "table split" in each.what]
+
+    assert [re.search(r"begins with (.+);", each)[1] for each in said()] == ["area and phone", "subscription"]  # type: ignore[index]
+    carrier.run("CREATE INDEX s1 ON split (subscription)")
+    carrier.run("CREATE INDEX s2 ON split (area)")
+    assert len(said()) == 1
+    carrier.run("CREATE INDEX s3 ON split (phone, area)")
+    assert said() == []
+    carrier.run("DROP INDEX s3")
+    carrier.run("CREATE INDEX s4 ON split (area, phone)")
+    assert said() == []
+
+
+@pytest.mark.parametrize("carrier", ["postgresql"], indirect=True)
+def test_what_only_postgresql_has(carrier: Carrier, whole: RecordsMap) -> None:
+    """Partitions are their table's rows, and a materialized view keeps rows of its own."""
+    carrier.run("CREATE TABLE parted (msisdn TEXT, at DATE) PARTITION BY RANGE (at)")
+    carrier.run("CREATE TABLE parted_2026 PARTITION OF parted FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')")
+    carrier.run("CREATE MATERIALIZED VIEW kept AS SELECT caller FROM calls")
+
+    assert unmapped(whole) == {"parted.msisdn": "its name", "kept.caller": "its name"}
+
+
+@pytest.mark.parametrize("carrier", ["sqlite"], indirect=True)
+def test_a_view_that_is_broken_is_told(carrier: Carrier, whole: RecordsMap) -> None:
+    """A view that the database can't describe is named, and the look goes on."""
+    carrier.run("CREATE TABLE gone (x TEXT)")
+    carrier.run("CREATE VIEW broken AS SELECT x FROM gone")
+    carrier.run("DROP TABLE gone")
+    carrier.run("CREATE VIEW renamed AS SELECT caller AS rufnummer FROM calls")
+
+    assert [each.what.partition(" (")[0] for each in found(whole)][:1] == ["view broken could not be looked at"]
+    assert unmapped(whole) == {"renamed.rufnummer": "its name"}
