@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fallow.cli import access, enrolling, feeding, installing, listing, ordering, outlook, running, selling
+from fallow.cli import access, enrolling, feeding, installing, listing, ordering, outlook, recording, running, selling
 
 _EXITS = (
     "Exit codes: 0 done · 1 refused by the engine · 2 wrong usage · 3 done in part (lines rejected or found amiss) · 4 a setting, key, "
@@ -21,6 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 numbers = typer.Typer(no_args_is_help=True, help="See where numbers stand, hand them to inventory, sell them.", epilog=_EXITS)
+records = typer.Typer(
+    no_args_is_help=True, help="Compare the records map with the real systems; try a wipe; read back again.", epilog=_EXITS
+)
 keys = typer.Typer(no_args_is_help=True, help="Admit people and platforms by API key; show the engine's own public key.", epilog=_EXITS)
 
 
@@ -58,6 +61,11 @@ numbers.command(epilog=_EXITS)(selling.export)
 numbers.command(epilog=_EXITS)(selling.tag)
 numbers.command(epilog=_EXITS)(selling.sell)
 app.add_typer(numbers, name="numbers")
+
+records.command(epilog=_EXITS)(recording.check)
+records.command(epilog=_EXITS)(recording.plan)
+records.command(epilog=_EXITS)(recording.recheck)
+app.add_typer(records, name="records")
 
 keys.command(epilog=_EXITS)(access.admit)
 keys.command("list", epilog=_EXITS)(access.list_keys)
