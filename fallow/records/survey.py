@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Inspector, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from fallow.records.column_sample import can_be_named, can_be_sampled, sample
 from fallow.records.database import Database
@@ -19,6 +18,7 @@ from fallow.records.doubts import Doubt
 from fallow.records.mapped_table import MappedTable
 from fallow.records.number_names import names_numbers
 from fallow.records.number_values import can_be_no_numbers, country_of, hold_numbers
+from fallow.records.reflecting import is_lost, not_seen, of_tables
 from fallow.records.spelling import known_regions
 from fallow.records.wipe_obstacles import foreign_keys_in_the_way, missing_indexes
 
@@ -110,11 +110,7 @@ def _unmapped(connection: Connection, inspector: Inspector, schemas: Sequence[st
             continue
         shown = _shown(inspector, relation, seen) if relation.is_view else set()
         columns = [each for each in relation.columns if (relation.schema, relation.name, each["name"]) not in named]
-        try:
-            for column in (each for each in columns if each["name"] not in shown):
-                yield from _number_doubts(connection, relation, column, countries)
-        except SQLAlchemyError as error:
-            yield _not_seen(relation.called, error)
+        yield from _of_columns(connection, relation, [each for each in columns if each["name"] not in shown], countries)
         if not relation.is_view:
             seen |= {(relation.name, each["name"]) for each in relation.columns}
     if left:
@@ -122,10 +118,25 @@ def _unmapped(connection: Connection, inspector: Inspector, schemas: Sequence[st
         yield Doubt(what, "give the account of the map a database that answers faster, or look for number columns in those yourself.")
 
 
-def _number_doubts(connection: Connection, relation: _Relation, column: ReflectedColumn, countries: Sequence[str]) -> Iterator[Doubt]:
-    name, kind = column["name"], column["type"]
-    values = sample(connection, relation.schema, relation.name, name, kind) if can_be_sampled(kind) else []
-    by_name = can_be_named(kind) and names_numbers(name) and not can_be_no_numbers(values)
+def _of_columns(
+    connection: Connection, relation: _Relation, columns: Sequence[ReflectedColumn], countries: Sequence[str]
+) -> Iterator[Doubt]:
+    """Yield a doubt for each column that looks like one of numbers; where values may not be read, names alone count, and that is told."""
+    shows_values = True
+    for column in columns:
+        values: list[object] = []
+        if shows_values and can_be_sampled(column["type"]):
+            try:
+                values = sample(connection, relation.schema, relation.name, column["name"], column["type"])
+            except SQLAlchemyError as error:
+                shows_values = False
+                yield not_seen(relation.called, error)
+        yield from _number_doubts(relation, column, values, countries)
+
+
+def _number_doubts(relation: _Relation, column: ReflectedColumn, values: list[object], countries: Sequence[str]) -> Iterator[Doubt]:
+    name = column["name"]
+    by_name = can_be_named(column["type"]) and names_numbers(name) and not can_be_no_numbers(values)
     by_values = hold_numbers(values, countries)
     if not (by_name or by_values):
         return
@@ -138,8 +149,10 @@ def _relations(connection: Connection, inspector: Inspector, schemas: Sequence[s
     """Yield every table, then every view; a view that the database can't describe is a doubt."""
     partitions = _partitions(connection, schemas)
     for schema in schemas:
-        for (_, name), columns in inspector.get_multi_columns(schema=schema, kind=ObjectKind.TABLE, scope=ObjectScope.DEFAULT).items():
-            if (schema, name) not in partitions:
+        for name, columns in of_tables(inspector, schema, Inspector.get_multi_columns):
+            if isinstance(columns, SQLAlchemyError):
+                yield not_seen(f"table {name}", columns)
+            elif (schema, name) not in partitions:
                 yield _Relation(schema, name, columns, is_view=False)
     for schema in schemas:
         for name in inspector.get_materialized_view_names(schema) if inspector.dialect.name == "postgresql" else ():
@@ -148,7 +161,7 @@ def _relations(connection: Connection, inspector: Inspector, schemas: Sequence[s
             try:
                 relation: _Relation | Doubt = _Relation(schema, name, inspector.get_columns(name, schema), is_view=True)
             except SQLAlchemyError as error:
-                relation = _not_seen(f"view {name}", error)
+                relation = not_seen(f"view {name}", error)
             yield relation
 
 
@@ -173,7 +186,7 @@ def _countries(connection: Connection, mapped: Sequence[_Placed]) -> list[str]:
         try:
             said.update(_found(connection, each))
         except SQLAlchemyError as error:
-            if _is_lost(error):
+            if is_lost(error):
                 raise
     return [country for country, _ in said.most_common(_COUNTRIES)]
 
@@ -188,14 +201,3 @@ def _found(connection: Connection, placed: _Placed) -> Iterator[str]:
         if len(number) == 1:
             values = sample(connection, placed.schema, table.table, number[0])
             yield from filter(None, (country_of(str(value)) for value in values))
-
-
-def _not_seen(called: str, error: SQLAlchemyError) -> Doubt:
-    if _is_lost(error):
-        raise error
-    what = f"{called} could not be looked at ({type(error).__name__})."
-    return Doubt(what, "let the account of the map read it, or see for yourself whether it holds phone numbers.")
-
-
-def _is_lost(error: SQLAlchemyError) -> bool:
-    return isinstance(error, DBAPIError) and error.connection_invalidated

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterator, Sequence
 
 from sqlalchemy import Connection, Inspector, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint, ReflectedIndex
-from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
+from sqlalchemy.exc import SQLAlchemyError
 
 from fallow.records.doubts import Doubt
 from fallow.records.mapped_table import MappedTable
+from fallow.records.reflecting import not_seen, of_tables
 
 #: What a database does by itself with rows that refer to a deleted one, so that they don't stand in its way.
 _GIVES_WAY = {"CASCADE", "SET NULL", "SET DEFAULT"}
@@ -26,7 +27,11 @@ def missing_indexes(connection: Connection, tables: Sequence[Placed]) -> Iterato
     for schema, mapped in tables:
         if mapped.subject == "counterparty" or mapped.table not in names[schema]:
             continue  # never looked for; or a view, which has no index
-        beginnings = _beginnings(inspector, schema, mapped.table)
+        try:
+            beginnings = _beginnings(inspector, schema, mapped.table)
+        except SQLAlchemyError as error:
+            yield not_seen(f"the indexes of table {mapped.table}", error)
+            continue
         searched = [*mapped.numbers, *([(mapped.subscription,)] if mapped.subscription else [])]
         for columns in dict.fromkeys(searched):
             if not any(_begins(index, columns) for index in beginnings):
@@ -46,7 +51,10 @@ def foreign_keys_in_the_way(
             deleted.setdefault((schema, mapped.table), (place, mapped.place))
     named = {(schema, mapped.table) for schema, mapped in tables}
     for schema in schemas:
-        for (_, child), keys in inspector.get_multi_foreign_keys(schema=schema, kind=ObjectKind.TABLE, scope=ObjectScope.DEFAULT).items():
+        for child, keys in of_tables(inspector, schema, Inspector.get_multi_foreign_keys):
+            if isinstance(keys, SQLAlchemyError):
+                yield not_seen(f"the foreign keys of table {child}", keys)
+                continue
             for key in keys if (schema, child) not in partitions else ():
                 parent = (_parent_schema(inspector, key, schema), key["referred_table"])
                 if parent in deleted and parent != (schema, child) and not _gives_way(connection, child, key):

@@ -296,6 +296,24 @@ def test_what_only_postgresql_has(carrier: Carrier, whole: RecordsMap) -> None:
     assert unmapped(whole) == {"parted.msisdn": "its name", "kept.caller": "its name"}
 
 
+@pytest.mark.parametrize("carrier", ["postgresql"], indirect=True)
+def test_a_table_that_may_not_be_read_is_told(carrier: Carrier, whole: RecordsMap, load: Callable[[str, str], RecordsMap]) -> None:
+    """Its names count all the same, and the look goes on behind it."""
+    carrier.run("CREATE TABLE hidden (phone TEXT, x TEXT)")
+    carrier.run("CREATE TABLE seen (x TEXT)")
+    carrier.run("INSERT INTO seen VALUES ('+8613800000001')")
+    carrier.run(f"CREATE ROLE looker LOGIN PASSWORD '{carrier.engine.url.password or ''}'")
+    carrier.run("GRANT SELECT ON seen, calls, subscribers TO looker")
+    del whole
+    try:
+        records = load("://fallow", "://looker")
+        assert unmapped(records) == {"hidden.phone": "its name", "seen.x": "its values"}
+        assert len([each for each in found(records) if each.what.startswith("table hidden could not be looked at")]) == 1
+    finally:
+        carrier.run("DROP OWNED BY looker")
+        carrier.run("DROP ROLE looker")
+
+
 @pytest.mark.parametrize("carrier", ["sqlite"], indirect=True)
 def test_a_view_that_is_broken_is_told(carrier: Carrier, whole: RecordsMap) -> None:
     """A view that the database can't describe is named, and the look goes on."""
