@@ -77,9 +77,14 @@ class Collection:
                 total.add(found)
         return seen
 
-    def finding(self, seen: Seen) -> Finding:
-        """Say what a look found, for a plan."""
-        return Finding(self.mapped.id, str(self.mapped.strategy), seen.in_scope, seen.undecided, seen.newer)
+    def findings(self, connection: Connection, orders: Sequence[WipeOrder]) -> list[Finding]:
+        """Look, and say of each order what a wipe would find."""
+        found = zip(self.look(connection, orders), self._kept_until(orders), strict=True)
+        told = (self.mapped.id, str(self.mapped.strategy))
+        return [
+            Finding(*told, seen.in_scope, seen.undecided, seen.newer, self.mapped.basis, None if until is None else until.isoformat())
+            for seen, until in found
+        ]
 
     def receipts(
         self, connection: Connection, orders: Sequence[WipeOrder], affected: Counter[int], reach: "Reach"

@@ -125,7 +125,7 @@ class SqlRecordSystem:
     def _find(self, orders: Sequence[WipeOrder]) -> list[tuple[Finding, ...]]:
         tables = self._tables()
         with self.database.reading() as connection:
-            seen = [[table.finding(each) for each in table.look(connection, orders)] for table in tables]
+            seen = [table.findings(connection, orders) for table in tables]
         return list(zip(*seen, strict=True))
 
     def _wipe(self, orders: Sequence[WipeOrder], keeper: Keeper | None) -> list[WipeReceipt]:
