@@ -11,7 +11,7 @@ from fallow.cli.showing import print_json, print_line
 from fallow.cli.words import CycleId, Json, KeyFile, Reference
 from fallow.domain.claims import Channel, Ground
 from fallow.domain.errors import InstantMalformed
-from fallow.domain.lifecycle import Command, State, allows
+from fallow.domain.lifecycle import ACTIVE, Command, State
 
 _HoldId = Annotated[str, typer.Option("--hold", metavar="HOLD", help="Which hold: h_…; `fallow numbers show` lists them.")]
 _Until = Annotated[str, typer.Option("--until", metavar="INSTANT", help="The new end of quarantine, ISO 8601 with an offset.")]
@@ -49,11 +49,8 @@ def hold(
     with acting(key_file) as (here, person):
         hold_id = Commands(here).hold(person, cycle, reference, None if review_on is None else review_on.date())
         state = status.show(here, person, cycle)["state"]
-    late = (
-        ""
-        if allows(State(state), Command.RETRY, held=True)
-        else f"; it is {state}, so that this suspends only the end of what the law keeps"
-    )
+    reached = state in (*ACTIVE, State.RESELLABLE)
+    late = "" if reached else f"; it is {state}, so that this suspends only the end of what the law keeps"
     _say(json, f"{cycle} is held: {hold_id}{late}", cycle_id=cycle, hold_id=hold_id, state=state)
 
 

@@ -291,6 +291,18 @@ def test_without_its_key_nothing_is_kept(world: World) -> None:
     assert len(sealed_of(world, cycle_id)) == 1
 
 
+def test_without_a_place_for_keys_nothing_is_kept(world: World) -> None:
+    """A folder of keys that can't be written is trouble of the system's sender, too."""
+    (cycle_id,) = enrolled(world)
+    folder = world.installation.wrapping._folder
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("a file in the way")
+
+    with pytest.raises(TargetUnavailable, match="wrapping key"):
+        keeper(world).keep("billing", [a_row(cycle_id)])
+    assert (sealed_of(world, cycle_id), kept_of(world, cycle_id)) == ([], [])
+
+
 def test_a_row_in_another_place_does_not_open(damaged: World) -> None:
     """Who moves a sealed row to another collection finds that it opens no more."""
     (cycle_id,) = enrolled(damaged)
