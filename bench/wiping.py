@@ -7,7 +7,7 @@ Measured
     ``wiping.sql``: the record systems of a records map, ``wipe`` in their own batches, one thread a system as senders have, receipts
     included: per number 29 rows deleted, 6 kept restricted, all read back. Each run has a fresh copy of the six databases; every
     commit is on disk (``fsync`` and ``synchronous_commit`` on).
-    ``wiping.sent``: the same by senders with our own database on the same server: claims, receipts, events, leases; of at most 1,000 numbers.
+    ``wiping.sent``: the same by senders with our own database on the same server: claims, receipts, events, leases; 1,000 numbers at most.
     ``wiping.plan``: milliseconds to find one number's rows in all six systems, one after the other, on untouched data.
 Not measured
     Start-up: reflection of the tables, opening of connections, enrolment. Any network: server and engine share the machine.

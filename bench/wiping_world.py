@@ -247,6 +247,10 @@ def running(numbers: int) -> Iterator[World]:
             server.stop()
 
 
+def _order(place: int) -> WipeOrder:
+    return WipeOrder(f"n_{place}/1", E164(f"+86{_FIRST_CANCELLED + place}"), _LEFT + timedelta(hours=place % 720))
+
+
 def _mapped(system: System, url: str) -> str:
     strategy = "restrict" if system.restricted else "delete"
     text = _MAP_SYSTEM.format(system=system.system_id, url=url, table=system.table, strategy=strategy)
