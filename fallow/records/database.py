@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, MetaData, Table, create_engine
+from sqlalchemy import URL, Column, Connection, Engine, MetaData, String, Table, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 
@@ -62,10 +62,31 @@ class Database:
         return f"{self._mapped_in}: record system {self.system_id}"
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Give one transaction; committed at the end."""
-        with self._writing.begin() as connection:
+    def writing(self, *, steady: bool = False) -> Iterator[Connection]:
+        """Give one transaction; committed at the end.
+
+        Args:
+            steady: every statement of it sees the same rows, so that what is copied is exactly what is then deleted; a simultaneous
+                change of one of them ends it, and it is tried again. SQLite, which has one writer, locks before it looks.
+        """
+        with self._writing.connect() as connection:
+            if self.dialect == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif steady:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same connection
             yield connection
+            connection.commit()
+
+    def collation(self, column: Column[Any]) -> tuple[str, str] | None:
+        """Return (character set, collation) of a text column where this database refuses to compare it with another's; else None."""
+        if self.dialect not in ("mysql", "mariadb") or not isinstance(column.type, String):
+            return None
+        where = "table_schema = COALESCE(:schema, DATABASE()) AND table_name = :table AND column_name = :column"
+        query = text(f"SELECT character_set_name, collation_name FROM information_schema.columns WHERE {where}")
+        named = {"schema": column.table.schema, "table": column.table.name, "column": column.name}
+        with self.reading() as connection:
+            found = connection.execute(query, named).one()
+        return str(found[0]), str(found[1])
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Table, func, literal, select
 
-from fallow.records.map_schema import NumberColumn
+from fallow.records.map_columns import NumberColumn
 from fallow.records.spelling import is_kept_as_integer, is_spelt_so
 
 #: Enough to tell a wrong spelling from a few odd numbers.
@@ -20,7 +20,12 @@ _STATUSES = 100_000
 _WORDS = 10
 #: A value that can be quoted: short, one line, and with too few digits to be anybody's number.
 _WORD = re.compile(r"(?!.*[0-9]{4})(?!(?:.*[0-9]){6})[\w .:/-]{1,32}")
-_SPELT = {"e164": "+ and digits", "digits": "digits with the country's code", "national": "digits without the country's code"}
+_SPELT = {
+    "e164": "+ and digits",
+    "digits": "digits with the country's code",
+    "national": "digits without the country's code",
+    "split": "the country's code in a column of its own",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Doubt:
 def spelling_doubts(connection: Connection, table: Table, number: NumberColumn, where: str) -> Iterator[Doubt]:
     """Yield a doubt where values of the number column are no numbers in the mapped spelling; grave where none is."""
     column = table.c[number.column]
-    country = literal(number.country) if number.country_column is None else table.c[number.country_column]
+    country = literal(number.country) if number.place_column is None else table.c[number.place_column]
     sample = connection.execute(select(column, country).where(column.is_not(None)).limit(_NUMBERS)).all()
     rows = [row for row in sample if str(row[0]).strip()]
     is_integer = is_kept_as_integer(table, number)
@@ -49,7 +54,7 @@ def spelling_doubts(connection: Connection, table: Table, number: NumberColumn, 
     if right == len(rows):
         return
     spelt = f"spelt {number.spelling}" + (f" with trunk prefix {number.trunk_prefix}" if number.trunk_prefix else "")
-    columns = number.column if number.country_column is None else f"{number.column} and {number.country_column}"
+    columns = " and ".join(number.columns)
     remedy = f"look at {columns} in table {table.name}: {number.spelling} is {_SPELT[number.spelling]}; correct the records map."
     if right:
         yield Doubt(f"{where}: {len(rows) - right} of {len(rows)} values of {number.column} are not {spelt}.", remedy)

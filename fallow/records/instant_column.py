@@ -5,16 +5,20 @@ time of the map's ``offset``; without one it is unreadable, never guessed. Impor
 """
 
 from datetime import UTC, date, datetime, time, tzinfo
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Date, DateTime, String, and_, bindparam, case, cast, false, func, or_, true, type_coerce
-from sqlalchemy.types import NullType
+from sqlalchemy import Column, ColumnElement, Date, DateTime, String, and_, case, cast, false, func, or_, select, true, type_coerce
+from sqlalchemy.types import NullType, TypeEngine
 
 from fallow.domain.errors import MapRefused
+from fallow.records.database import Database
 
 _DAY = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
 _OFFSET = r"(Z|[+-][01][0-9](:?[0-5][0-9])?)"
 _INSTANT = DateTime(timezone=True)
+#: Rows whose instants are looked at before the first wipe: enough to notice, few enough for a table without index.
+_SAMPLE = 1_000
 
 
 class InstantColumn:
@@ -50,16 +54,40 @@ class InstantColumn:
             return and_(_dated(text), ~_zoned(text))
         return text.regexp_match(f"{_DAY}({_TIME})?$")
 
-    def not_after(self, parameter: str) -> ColumnElement[bool]:
-        """Return the condition that the column's instant is not after the bound one; a day counts from its local midnight.
+    @property
+    def bound_type(self) -> TypeEngine[Any]:
+        """The type that :meth:`bound` gives its values for :meth:`not_after`."""
+        if self._sqlite:
+            return String()
+        return _INSTANT if self._text else self._column.type
+
+    def demand_offset(self, database: Database, collection: str) -> None:
+        """Refuse values that say no offset while the map says none. Of text a sample is looked at; what comes later fails the read-back.
+
+        Raises:
+            MapRefused: there are such values.
+        """
+        sample = select(self._column).limit(_SAMPLE).subquery()
+        naive = self.type_says_no_offset
+        if not naive:
+            with database.reading() as connection:
+                found = select(func.count()).select_from(sample).where(self.says_no_offset(sample.c[0]))
+                naive = connection.execute(found).scalar_one() > 0
+        if naive:
+            where = f"{database.place}, collection {collection}"
+            what = f"{where}: column {self._column.name} holds times or days without an offset from UTC, and the map does not say theirs."
+            raise MapRefused(what, remedy='write the offset they were written in beside until, for instance offset = "+08:00".')
+
+    def not_after(self, instant: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Return the condition that the column's instant is not after ``instant``; a day counts from its local midnight.
 
         It is NULL where the column holds no instant, or one that can't be told; the read-back counts such rows as remaining.
         """
         if self._sqlite:
-            return func.julianday(self._sqlite_text()) <= func.julianday(bindparam(parameter, type_=String()))
+            return func.julianday(self._sqlite_text()) <= func.julianday(instant)
         if self._text:
-            return self._postgresql_instant() <= bindparam(parameter, type_=_INSTANT)
-        return self._column <= bindparam(parameter, type_=self._column.type)
+            return self._postgresql_instant() <= instant
+        return self._column <= instant
 
     def bound(self, instant: datetime) -> object:
         """Return the instant as :meth:`not_after` wants it bound."""

@@ -1,16 +1,44 @@
 """The carrier's line register: is the line off, in service, ported? Imports the domain and SQLAlchemy."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Select, Table, case, or_, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, bindparam, case, false, or_, select
 
 from fallow.domain.gate import LineStatus
 from fallow.domain.number import E164
-from fallow.records.collection import holder_is, holder_values, unplaced
 from fallow.records.database import Database
 from fallow.records.doubts import Doubt, spelling_doubts, status_doubts
+from fallow.records.map_columns import NumberColumn
 from fallow.records.map_schema import LineRegisterTable
-from fallow.records.spelling import spell
+from fallow.records.spelling import Spelled, is_kept_as_integer, known_places, spell
+
+
+def holder_is(table: Table, number: NumberColumn) -> ColumnElement[bool]:
+    """Return the condition that the row's number is the bound ``n`` (in one of the places ``c``)."""
+    mine = table.c[number.column] == bindparam("n")
+    if number.place_column is None:
+        return mine
+    return and_(mine, table.c[number.place_column].in_(bindparam("c", expanding=True)))
+
+
+def unplaced(table: Table, number: NumberColumn) -> ColumnElement[bool]:
+    """Return the condition that the row has the bound digits ``n`` and no place that says whose they are."""
+    if number.place_column is None:
+        return false()
+    place = table.c[number.place_column]
+    return and_(table.c[number.column] == bindparam("n"), or_(place.is_(None), place.not_in(_typed(table, number, known_places(number)))))
+
+
+def holder_values(table: Table, number: NumberColumn, spelled: Spelled) -> dict[str, Any]:
+    """Return the values that :func:`holder_is` and :func:`unplaced` want bound."""
+    values: dict[str, Any] = {"n": int(spelled.text) if is_kept_as_integer(table, number) else spelled.text}
+    return values if number.place_column is None else values | {"c": _typed(table, number, spelled.places)}
+
+
+def _typed(table: Table, number: NumberColumn, places: Sequence[str]) -> list[Any]:
+    is_integer = number.place_column is not None and isinstance(table.c[number.place_column].type, Integer)
+    return sorted({int(place) for place in places}) if is_integer else list(places)
 
 
 class SqlLineRegister:
@@ -96,6 +124,6 @@ class SqlLineRegister:
     def _table(self) -> Table:
         if self._reflected is None:
             number = self._mapped.number
-            columns = [number.column, self._mapped.status, *filter(None, [number.country_column])]
+            columns = [*number.columns, self._mapped.status]
             self._reflected = self._database.table(self._mapped.table, self._mapped.schema_name, columns)
         return self._reflected

@@ -1,122 +1,108 @@
 """The shape of ``records.toml``: one pydantic model per table, unknown keys refused.
 
-Imports the domain, phonenumbers and pydantic.
+Imports the domain and pydantic.
 """
 
 import hashlib
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-import phonenumbers
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from fallow.domain.durations import duration
 from fallow.domain.events import canonical
+from fallow.records.erasure_order import in_order
+from fallow.records.map_columns import Duration, Id, MapTable, Name, NumberColumn, Numbers, Restriction, Rewriting, Sealing
 
 
-def _duration(value: object) -> timedelta:
-    return duration(value if isinstance(value, str) else "")
-
-
-_Duration = Annotated[timedelta, BeforeValidator(_duration)]
-_Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-_Name = Annotated[str, Field(min_length=1, max_length=128)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class NumberColumn(_Table):
-    """Where a table keeps the number of its holder, and how it writes it.
-
-    Attributes:
-        column: the holder's column; rows that hold the number elsewhere are another person's.
-        spelling: ``e164`` (+8613800000001), ``digits`` (8613800000001) or ``national`` (13800000001).
-        trunk_prefix: written before a national number, for instance "0".
-        country: for ``national``, the country all rows belong to; others with its calling code count as the same.
-        country_column: for ``national``, the column with each row's ISO 3166 code.
-    """
-
-    column: _Name
-    spelling: Literal["e164", "digits", "national"]
-    trunk_prefix: str = Field("", pattern=r"^[0-9]{0,3}$")
-    country: str | None = Field(None, pattern=r"^[A-Z]{2}$")
-    country_column: _Name | None = None
-
-    @model_validator(mode="after")
-    def _names_the_country(self) -> Self:
-        # The same national digits are another person's number in the next country.
-        named = [self.country, self.country_column].count(None) == 1
-        if self.spelling == "national" and not named:
-            what = "spelling national needs either country or country_column"
-            raise ValueError(what)
-        if self.spelling != "national" and (self.country or self.country_column or self.trunk_prefix):
-            what = "country, country_column and trunk_prefix belong to spelling national only"
-            raise ValueError(what)
-        # A country that no number belongs to would pass every number of the table for clean.
-        if self.country is not None and not phonenumbers.country_code_for_region(self.country):
-            what = "country is no ISO 3166 code with a calling code, such as GB"
-            raise ValueError(what)
-        return self
-
-
-class Restriction(_Table):
-    """How rows are kept out of use that the law wants kept.
-
-    Attributes:
-        set: columns and the values that take the row out of use.
-        basis_column: column that receives the legal basis.
-        basis: why the row is kept.
-        expiry_column: column that receives the date until which it is kept.
-        keep_for: how long after the disconnect it is kept.
-    """
-
-    set: dict[_Name, str | int | bool] = Field(min_length=1)
-    basis_column: _Name
-    basis: str = Field(min_length=1)
-    expiry_column: _Name
-    keep_for: _Duration
-
-
-class CollectionTable(_Table):
+class CollectionTable(MapTable):
     """One ``[[system.collection]]``: which rows of which table are a former holder's, and what happens to them.
 
     Attributes:
+        subject: ``holder``; or ``counterparty``: the number is the other party's in the rows of somebody else, which follow their own
+            retention and are never touched.
+        numbers: the columns that hold the holder's number, in whatever spelling each.
         until: the column that says when a row began.
         offset: what values of ``until`` mean that say no offset from UTC; values with an offset ignore it.
+        subscription: the column with the carrier's id of the subscription; rows of the former holder's are theirs whenever they began.
+        erase_after: ids of collections that must be cleared before this one; of another system as ``system.collection``.
+        strategy: what happens to the former holder's rows.
     """
 
-    id: _Id
-    table: _Name
-    schema_name: _Name | None = Field(None, alias="schema")
-    number: NumberColumn
-    until: _Name
+    id: Id
+    table: Name
+    schema_name: Name | None = Field(None, alias="schema")
+    subject: Literal["holder", "counterparty"] = "holder"
+    numbers: Numbers = Field(alias="number")
+    until: Name | None = None
     offset: str | None = Field(None, pattern=r"^[+-](0[0-9]|1[0-4]):[0-5][0-9]$")
-    strategy: Literal["delete", "restrict"]
+    subscription: Name | None = None
+    erase_after: list[Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,39}\.)?[a-z][a-z0-9-]{0,39}$")]] = Field(default_factory=list)
+    strategy: Literal["delete", "restrict", "seal", "rewrite"] | None = None
     restrict: Restriction | None = None
+    seal: Sealing | None = None
+    rewrite: Rewriting | None = None
 
     @property
     def meaning(self) -> str:
         """First 16 hex digits of the SHA-256 of what this entry means; the order of keys and what is left out don't change it."""
-        entry = self.model_dump(mode="json", exclude={"id"}, exclude_defaults=True)
+        entry = self.model_dump(mode="json", exclude={"id", "erase_after"}, exclude_defaults=True)
         return hashlib.sha256(canonical(entry).encode()).hexdigest()[:16]
+
+    @property
+    def basis(self) -> str | None:
+        """The legal basis of what is left, or None where nothing is."""
+        kept = self.restrict or self.seal or self.rewrite
+        return None if kept is None else kept.basis
+
+    @property
+    def keep_for(self) -> timedelta | None:
+        """How long after the disconnect rows are kept, or None where they are not."""
+        kept = self.restrict or self.seal
+        return None if kept is None else kept.keep_for
 
     @model_validator(mode="after")
     def _strategy_is_complete(self) -> Self:
-        if (self.strategy == "restrict") != (self.restrict is not None):
-            what = "strategy restrict needs a restrict table, and only it may have one"
+        if self.subject == "counterparty":
+            return self._is_left_alone()
+        if self.strategy is None or (self.until is None and self.subscription is None):
+            what = "a holder's collection needs a strategy, and until or subscription to tell a newer holder's rows apart"
+            raise ValueError(what)
+        for name in ("restrict", "seal", "rewrite"):
+            if (self.strategy == name) != (getattr(self, name) is not None):
+                what = f"strategy {name} needs a {name} table, and only it may have one"
+                raise ValueError(what)
+        kept = {number.column for number in self.numbers} - set(self.rewrite.columns if self.rewrite else {})
+        if self.rewrite and kept:
+            what = f"rewrite must name every number column, or the row still says whose it is: {', '.join(sorted(kept))}"
+            raise ValueError(what)
+        return self
+
+    def _is_left_alone(self) -> Self:
+        said = (self.strategy, self.until, self.offset, self.subscription, self.restrict, self.seal, self.rewrite)
+        if any(said) or self.erase_after:
+            what = "a counterparty's collection is never touched: it has id, table, schema, subject and number only"
             raise ValueError(what)
         return self
 
 
-class SystemTable(_Table):
-    """One ``[[system]]``: a database and its collections, wiped in the order given (children before parents)."""
+class SystemTable(MapTable):
+    """One ``[[system]]``: a database and its collections, cleared in the order given where no ``erase_after`` says otherwise.
 
-    id: _Id
+    Attributes:
+        timeout: for a connection, a lock or a statement.
+        batch: most numbers in one set of statements; a smaller one holds locks for a shorter time.
+        backups_live_for: how long the system's backups live; receipts say until when they may still hold what was deleted.
+        not_reached: what a deletion in the primary does not reach at once, such as a replica, in the operator's words.
+    """
+
+    id: Id
+    kind: Literal["sql"] = "sql"
     url: str | None = Field(None, min_length=1)
     url_file: str | None = Field(None, min_length=1)
-    timeout: _Duration = timedelta(seconds=10)
+    timeout: Duration = timedelta(seconds=10)
+    batch: int = Field(200, ge=1, le=1_000)
+    backups_live_for: Duration | None = None
+    not_reached: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default_factory=list)
     collection: list[CollectionTable] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -124,23 +110,43 @@ class SystemTable(_Table):
         if (self.url is None) == (self.url_file is None):
             what = "give either url or url_file"
             raise ValueError(what)
-        if len({collection.id for collection in self.collection}) != len(self.collection):
+        ids = [collection.id for collection in self.collection]
+        if len(set(ids)) != len(ids):
             what = "two collections of one system have the same id"
             raise ValueError(what)
+        if all(collection.subject == "counterparty" for collection in self.collection):
+            what = "a system without a holder's collection has nothing to wipe"
+            raise ValueError(what)
+        in_order(ids, self._edges())
         return self
 
+    @property
+    def holders(self) -> list[CollectionTable]:
+        """The holder's collections in the order in which they are cleared."""
+        by_id = {collection.id: collection for collection in self.collection}
+        ordered = in_order(list(by_id), self._edges())
+        return [by_id[each] for each in ordered if by_id[each].subject == "holder"]
 
-class LineRegisterTable(_Table):
+    @property
+    def after(self) -> frozenset[str]:
+        """Ids of the systems that must be cleared before this one."""
+        return frozenset(each.partition(".")[0] for collection in self.collection for each in collection.erase_after if "." in each)
+
+    def _edges(self) -> dict[str, list[str]]:
+        return {each.id: [before for before in each.erase_after if "." not in before] for each in self.collection}
+
+
+class LineRegisterTable(MapTable):
     """``[line_register]``: the table that says whether a line is in service; a value in no list is unknown."""
 
-    system: _Id
-    table: _Name
-    schema_name: _Name | None = Field(None, alias="schema")
+    system: Id
+    table: Name
+    schema_name: Name | None = Field(None, alias="schema")
     number: NumberColumn
-    status: _Name
+    status: Name
     off: list[str] = Field(min_length=1)
     in_service: list[str] = Field(min_length=1)
-    ported: list[str] = []
+    ported: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _lists_are_apart(self) -> Self:
@@ -151,7 +157,7 @@ class LineRegisterTable(_Table):
         return self
 
 
-class RecordsFile(_Table):
+class RecordsFile(MapTable):
     """The whole file."""
 
     line_register: LineRegisterTable

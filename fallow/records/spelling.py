@@ -6,7 +6,7 @@ import phonenumbers
 from sqlalchemy import Integer, Table
 
 from fallow.domain.number import E164
-from fallow.records.map_schema import NumberColumn
+from fallow.records.map_columns import NumberColumn
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -15,11 +15,12 @@ class Spelled:
 
     Attributes:
         text: the value of the holder's column.
-        regions: ISO 3166 codes under which a table may keep it; empty where the spelling says the country itself.
+        places: values of the place column under which a table may keep it: ISO 3166 codes, or the calling code as the map writes
+            it; empty where the spelling says the country itself.
     """
 
     text: str
-    regions: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 def spell(number: E164, column: NumberColumn) -> Spelled | None:
@@ -36,8 +37,8 @@ def spell(number: E164, column: NumberColumn) -> Spelled | None:
     code = parsed.country_code or 0
     if column.country is not None and phonenumbers.country_code_for_region(column.country) != code:
         return None
-    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
-    return Spelled(column.trunk_prefix + phonenumbers.national_significant_number(parsed), tuple(regions))
+    places = (f"{column.prefix_lead}{code}",) if column.spelling == "split" else phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
+    return Spelled(column.trunk_prefix + phonenumbers.national_significant_number(parsed), tuple(places))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,13 +47,13 @@ class Spellings:
 
     Attributes:
         anywhere: the number, whatever else the row says.
-        in_country: the number where the row belongs to one of ``regions``; where the country isn't known it may be.
-        regions: ISO 3166 codes of the number's calling code.
+        in_country: the number where the row belongs to one of ``places``; where the place isn't known it may be.
+        places: values of the place column that mean the number's calling code.
     """
 
     anywhere: list[str]
     in_country: list[str]
-    regions: tuple[str, ...]
+    places: tuple[str, ...]
 
 
 def spellings(number: E164, column: NumberColumn, *, is_integer: bool) -> Spellings:
@@ -70,13 +71,14 @@ def spellings(number: E164, column: NumberColumn, *, is_integer: bool) -> Spelli
     digits = number.text.removeprefix("+")
     anywhere, in_country = set[str]() if is_integer else {number.text, f"00{digits}"}, set[str]()
     mapped = spell(number, column)
-    if column.spelling != "national" or (mapped is None and not _could_be_national(digits, column.country or "")):
+    is_national = column.spelling in ("national", "split")
+    if not is_national or (mapped is None and not _could_be_national(digits, column.country or "")):
         anywhere.add(digits)
     elif mapped is not None:
         in_country = {mapped.text, *_dialled(number, digits)}
     if column.country is not None:  # it says whose all rows are
         anywhere, in_country = anywhere | in_country, set()
-    return Spellings(sorted(anywhere), sorted(in_country), mapped.regions if mapped else ())
+    return Spellings(sorted(anywhere), sorted(in_country), _places(mapped, column))
 
 
 def is_spelt_so(value: object, column: NumberColumn, country: str | None, *, is_integer: bool) -> bool:
@@ -85,7 +87,7 @@ def is_spelt_so(value: object, column: NumberColumn, country: str | None, *, is_
     Args:
         value: what the table holds.
         column: how the map says numbers are spelt.
-        country: the country the value's row belongs to; None where the spelling needs none.
+        country: what the row's place column says; None where the spelling needs none.
         is_integer: whether the column keeps neither ``+`` nor zeros in front, and is not blamed for it.
     """
     text = _lead(column) + str(value) if is_integer else str(value)
@@ -98,6 +100,15 @@ def is_spelt_so(value: object, column: NumberColumn, country: str | None, *, is_
     # Written back: phonenumbers overlooks separators, and drops a trunk prefix that the spelling does not have.
     written = spell(E164(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)), column)
     return written is not None and written.text == text
+
+
+def _places(mapped: Spelled | None, column: NumberColumn) -> tuple[str, ...]:
+    if mapped is None:
+        return ()
+    if column.spelling != "split":
+        return mapped.places
+    code = mapped.places[0].removeprefix(column.prefix_lead)
+    return (code, f"+{code}", f"00{code}")
 
 
 def _dialled(number: E164, digits: str) -> set[str]:
@@ -134,6 +145,8 @@ def _whole(text: str, column: NumberColumn, country: str | None) -> str:
         return text
     if column.spelling == "digits":
         return f"+{text}"
+    if column.spelling == "split":
+        return f"+{(country or '').removeprefix(column.prefix_lead)}{text.removeprefix(column.trunk_prefix)}"
     return f"+{phonenumbers.country_code_for_region(country or '')}{text.removeprefix(column.trunk_prefix)}"
 
 
@@ -142,6 +155,9 @@ def is_kept_as_integer(table: Table, column: NumberColumn) -> bool:
     return isinstance(table.c[column.column].type, Integer)
 
 
-def known_regions() -> list[str]:
-    """Return every ISO 3166 code that has a calling code, sorted."""
-    return sorted(phonenumbers.SUPPORTED_REGIONS)
+def known_places(column: NumberColumn) -> list[str]:
+    """Return every value of the place column that says whose national digits a row has, sorted."""
+    if column.spelling != "split":
+        return sorted(phonenumbers.SUPPORTED_REGIONS)
+    codes = (str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+    return sorted(lead + code for code in codes for lead in ("", "+", "00"))
