@@ -15,7 +15,7 @@ FIND_SERVER = $(BIN)/python -m fallow.local.temporal_binary \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test check bench lock clean temporal postgresql
+.PHONY: help setup demo up test check bench lock clean temporal postgresql mariadb
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -39,7 +39,7 @@ up: setup ## run everything locally until Ctrl-C and print its addresses (ARGS="
 	@$(FIND_SERVER) >/dev/null
 	@$(BIN)/fallow up $(ARGS)
 
-test: setup temporal postgresql ## run all tests (ARGS="tests/unit -x" for some)
+test: setup temporal postgresql mariadb ## run all tests (ARGS="tests/unit -x" for some)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(ARGS),$(ARGS),tests)
 
 check: setup ## lint, format, types and architecture
@@ -73,4 +73,13 @@ postgresql: setup
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends postgresql >/dev/null; \
 		fi; \
 		$(BIN)/python -m fallow.local.postgres || true; \
+	fi
+
+mariadb: setup
+	@if ! $(BIN)/python -m fallow.local.mariadb >/dev/null 2>&1; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "MariaDB: installing Debian's package for the tests"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends mariadb-server >/dev/null; \
+		fi; \
+		$(BIN)/python -m fallow.local.mariadb || true; \
 	fi

@@ -25,6 +25,7 @@ class Settings(BaseSettings):
         api_host, api_port: where the API listens.
         metrics_port: where a worker serves Prometheus metrics on loopback; 0: nowhere.
         turn_seconds: length of a sender's turn, at most 600.
+        key_epoch_hours: age at which workers replace the key that wraps holder keys.
         api_key: the key that the command line acts with.
         log_level: debug, info, warning or error.
     """
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     api_port: int = 8470
     metrics_port: int = 0
     turn_seconds: float = Field(default=600.0, gt=0, le=600)
+    key_epoch_hours: float = Field(default=24.0, gt=0, le=8784)
     api_key: SecretStr = SecretStr("")
     log_level: str = "info"
 
@@ -77,6 +79,11 @@ class Settings(BaseSettings):
     def folder(self) -> Path:
         """The state folder, absolute."""
         return self.state.expanduser().absolute()
+
+    @property
+    def wrapping(self) -> Path:
+        """The folder of wrapping keys, inside the folder of keys."""
+        return self.file("keys") / "wrapping"
 
     def file(self, name: str) -> Path:
         """Return the path of "policy", "records", "platforms" or "keys", which default to the state folder."""

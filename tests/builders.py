@@ -41,6 +41,7 @@ from fallow.operations.enrol import enrol_file
 from fallow.operations.installation import Installation, Pace
 from fallow.operations.people import admit, authenticate
 from fallow.operations.release import Release
+from fallow.operations.retention import Retention
 from fallow.operations.sending import Tally
 from fallow.operations.stages import Stages
 from fallow.operations.unbinding_rounds import UnbindingRounds
@@ -417,7 +418,7 @@ def wipe_all(world: World) -> None:
     """Let every record system's sender do one round."""
     installation = world.installation
     for system in installation.record_systems.values():
-        rounds = WipingRounds(installation, system)
+        rounds = WipingRounds(installation, system, Retention(installation))
         _run(rounds.round(_HOLDER, _lease(world, rounds.target_id), Tally()))
 
 

@@ -145,6 +145,7 @@ def sell_a_held_number(folder: Path) -> None:
         folder,
         "fallow.db",
         "DROP TRIGGER gate_update",
+        "DROP TRIGGER gate_keys",
         "UPDATE cycles SET state = 'RESELLABLE' WHERE held AND attention = '[]' AND state = 'QUARANTINED'",
     )
 
@@ -159,6 +160,47 @@ def alter_a_receipt(folder: Path) -> None:
     """Let a wipe receipt say other than was found."""
     where = f"cycle_id = {ONE} AND target_id = 'billing'"
     change(folder, "fallow.db", f"""UPDATE evidence SET body = replace(body, '"remaining":0', '"remaining":1') WHERE {where}""")
+
+
+def alter_a_key_receipt(folder: Path) -> None:
+    """Let the receipt for a holder key claim another epoch."""
+    where = f"cycle_id = {ONE} AND kind = 'holder-key'"
+    change(folder, "fallow.db", f"UPDATE evidence SET body = json_set(body, '$.epoch', 77) WHERE {where}")
+
+
+def exchange_key_receipts(folder: Path) -> None:
+    """Let a cycle cite another cycle's receipt for its holder key."""
+    other = f"(SELECT min(digest) FROM evidence WHERE kind = 'holder-key' AND cycle_id <> {ONE})"
+    event = f"cycle_id = {ONE} AND kind = 'HolderKeyDestroyed'"
+    change(folder, "fallow.db", f"UPDATE events SET body = json_set(body, '$.evidence', {other}) WHERE {event}")
+
+
+def lose_a_key_receipt(folder: Path) -> None:
+    """Forget the receipt for a holder key."""
+    change(folder, "fallow.db", f"DELETE FROM evidence WHERE cycle_id = {ONE} AND kind = 'holder-key'")
+
+
+def keep_a_holder_key(folder: Path) -> None:
+    """Keep the holder key of a number that is for sale."""
+    change(folder, "fallow.db", f"INSERT INTO holders SELECT {ONE}, epoch, wrapped, sealed FROM holders LIMIT 1")
+
+
+def lose_a_holder_key(folder: Path) -> None:
+    """Lose the holder key of a number that is still to be wiped, without a word."""
+    change(folder, "fallow.db", "DELETE FROM holders WHERE cycle_id = (SELECT min(cycle_id) FROM cycles WHERE state = 'QUARANTINED')")
+
+
+def destroy_a_key_too_early(folder: Path) -> None:
+    """Let a holder key have been destroyed before the wipe that needs it."""
+    event = f"cycle_id = {ONE} AND kind = 'HolderKeyDestroyed'"
+    change(
+        folder,
+        "fallow.db",
+        f"UPDATE events SET seq = -2 WHERE cycle_id = {ONE} AND seq = 2",
+        f"UPDATE events SET seq = -3 WHERE {event}",
+        f"UPDATE events SET seq = (SELECT max(b.seq) + 1 FROM events b WHERE b.cycle_id = {ONE}) WHERE cycle_id = {ONE} AND seq = -2",
+        f"UPDATE events SET seq = 2 WHERE cycle_id = {ONE} AND seq = -3",
+    )
 
 
 def alter_a_tag(folder: Path) -> None:
@@ -232,6 +274,12 @@ CORRUPTIONS: tuple[tuple[Callable[[Path], None], str], ...] = (
     (sell_a_held_number, "gate"),
     (alter_an_answer, "evidence"),
     (alter_a_receipt, "evidence"),
+    (alter_a_key_receipt, "holder-key"),
+    (exchange_key_receipts, "holder-key"),
+    (lose_a_key_receipt, "holder-key"),
+    (keep_a_holder_key, "holder-key"),
+    (lose_a_holder_key, "holder-key"),
+    (destroy_a_key_too_early, "events"),
     (alter_a_tag, "tag"),
     (forge_a_signature, "tag"),
     (delete_an_event, "events"),

@@ -1,13 +1,13 @@
 """Loops of a worker process: the due-scan for its own senders; and, in one process at a time under a lease, the relay and the sweep.
 
 relay  tells workflows to look: it works from rows (``wake_at``), so a wake that got lost is told again.
-sweep  wakes what could go on and did not, makes sure that every target has its dispatch workflow, and finds recycling
-       workflows that were terminated from outside.
+sweep  wakes what could go on and did not, makes sure that every target has its dispatch workflow, finds recycling
+       workflows that were terminated from outside, and does a bounded part of each chore.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import structlog
@@ -60,12 +60,15 @@ async def begin_dispatch(client: Client, targets: list[str], stop: asyncio.Event
 class Relay:
     """Relay and sweep, in one process at a time."""
 
-    def __init__(self, db: Database, client: Client, targets: list[str], holder: str) -> None:
-        """Serve ``targets``; ``holder`` names this process in the lease."""
+    def __init__(
+        self, db: Database, client: Client, targets: list[str], holder: str, chores: Sequence[Callable[[], Awaitable[None]]] = ()
+    ) -> None:
+        """Serve ``targets``; ``holder`` names this process in the lease. Each of ``chores`` is done at every sweep."""
         self._db = db
         self._client = client
         self._targets = targets
         self._holder = holder
+        self._chores = chores
         self._until_sweep = 0.0
         self._renew_at = 0.0
         self._stop = asyncio.Event()
@@ -106,6 +109,8 @@ class Relay:
         await asyncio.to_thread(self._note_missing)
         for target_id in self._targets:
             await telling.ensure_dispatch(self._client, target_id)
+        for chore in self._chores:
+            await _try(chore)
         await self._replace_cut_off()
 
     async def _replace_cut_off(self) -> None:

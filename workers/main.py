@@ -27,7 +27,15 @@ _SHUTDOWN_WITHIN = timedelta(seconds=20)
 _log = structlog.get_logger()
 
 
-async def run(installation: Installation, client: Client, stop: asyncio.Event, *, turn_for: float, cached_workflows: int = 1000) -> None:
+async def run(
+    installation: Installation,
+    client: Client,
+    stop: asyncio.Event,
+    *,
+    turn_for: float,
+    epoch_for: timedelta = timedelta(days=1),
+    cached_workflows: int = 1000,
+) -> None:
     """Work until ``stop`` is set, then finish what is in flight.
 
     Args:
@@ -35,6 +43,7 @@ async def run(installation: Installation, client: Client, stop: asyncio.Event, *
         client: connected to the installation's namespace.
         stop: set to end.
         turn_for: seconds of a sender's turn.
+        epoch_for: age at which the wrapping key of holder keys is replaced.
         cached_workflows: 0 forces a full replay for each workflow task (tests).
     """
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -71,12 +80,11 @@ async def run(installation: Installation, client: Client, stop: asyncio.Event, *
         await stack.enter_async_context(recycling)
         await stack.enter_async_context(dispatch)
         stack.push_async_callback(_shut_down, recycling, dispatch)
-        relay = loops.Relay(installation.db, client, targets, holder)
         _log.info("worker started", targets=len(targets), build=version().build_id)
         await asyncio.gather(
             loops.due_scan(bell, stop),
             loops.begin_dispatch(client, targets, stop),
-            relay.run(stop),
+            loops.Relay(installation.db, client, targets, holder, registry.chores(installation, epoch_for)).run(stop),
             _shut_down_at(stop, recycling, dispatch),
         )
     _log.info("worker stopped")

@@ -1,8 +1,12 @@
 """The only lists of what a worker registers, and how the stages' steps are bound to it."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
+
+import structlog
 
 from activities.disclosure import DisclosureActivities
 from activities.dispatch import DispatchActivities
@@ -13,12 +17,20 @@ from activities.wiping import WipingActivities
 from fallow.domain.obligations import TargetKind
 from fallow.domain.ports import Sender
 from fallow.operations.disclose import Disclosure
+from fallow.operations.forgetting import destroy_ended
 from fallow.operations.installation import Installation
+from fallow.operations.key_epochs import keep_young
 from fallow.operations.release import Release
+from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell, Rounds, TargetSender
 from fallow.operations.stages import Stages
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.operations.wiping_rounds import WipingRounds
+
+_log = structlog.get_logger()
+
+#: Holder keys destroyed in one transaction.
+CHORE_PAGE = 200
 
 
 def steps(installation: Installation) -> Sequence[Callable[..., Any]]:
@@ -37,6 +49,24 @@ def steps(installation: Installation) -> Sequence[Callable[..., Any]]:
     ]
 
 
+def chores(installation: Installation, epoch_for: timedelta) -> Sequence[Callable[[], Awaitable[None]]]:
+    """Return what the one process with the lease does at every sweep; each call is bounded, and goes on where the last one stopped."""
+
+    async def destroy_holder_keys() -> None:
+        await asyncio.to_thread(destroy_ended, installation.db, CHORE_PAGE)
+
+    async def rotate_wrapping_keys() -> None:
+        destroyed = await asyncio.to_thread(keep_young, installation.db, installation.wrapping, epoch_for)
+        if destroyed:
+            _log.info("wrapping keys destroyed", count=len(destroyed))
+
+    async def destroy_expired() -> None:
+        await asyncio.to_thread(keeper.upkeep)
+
+    keeper = Retention(installation)
+    return [destroy_holder_keys, rotate_wrapping_keys, destroy_expired]
+
+
 def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:
     """Return the activities of the dispatch queue."""
     return [DispatchActivities(sender, turn_for).take_turn]
@@ -44,7 +74,8 @@ def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:
 
 def sender(installation: Installation, bell: Bell, holder: str) -> TargetSender:
     """Return the sender of every target in the installation's maps."""
-    rounds: list[Rounds] = [WipingRounds(installation, each) for each in installation.record_systems.values()]
+    keeper = Retention(installation)
+    rounds: list[Rounds] = [WipingRounds(installation, each, keeper) for each in installation.record_systems.values()]
     for platform_id, platform in installation.platforms.items():
         rounds.append(UnbindingRounds(installation.db, installation.vault, platform, installation.paces[platform_id]))
     return TargetSender(installation.db, bell, rounds, holder)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fallow.cli import access, enrolling, feeding, installing, listing, ordering, outlook, running, selling
+from fallow.cli import access, enrolling, feeding, holding, installing, listing, ordering, outlook, rotating, running, selling
 
 _EXITS = (
     "Exit codes: 0 done · 1 refused by the engine · 2 wrong usage · 3 done in part (lines rejected or found amiss) · 4 a setting, key, "
@@ -21,7 +21,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 numbers = typer.Typer(no_args_is_help=True, help="See where numbers stand, hand them to inventory, sell them.", epilog=_EXITS)
-keys = typer.Typer(no_args_is_help=True, help="Admit people and platforms by API key; show the engine's own public key.", epilog=_EXITS)
+keys = typer.Typer(
+    no_args_is_help=True, help="Admit people and platforms by API key; the engine's own public key; rotate wrapping keys.", epilog=_EXITS
+)
+
+records = typer.Typer(no_args_is_help=True, help="Look at the record systems, and at what the law keeps of former holders.", epilog=_EXITS)
+held_by_law = typer.Typer(no_args_is_help=True, help="What is kept by law: list it, whose it was, open it by two people.", epilog=_EXITS)
 
 
 @app.callback()
@@ -63,4 +68,12 @@ keys.command(epilog=_EXITS)(access.admit)
 keys.command("list", epilog=_EXITS)(access.list_keys)
 keys.command(epilog=_EXITS)(access.revoke)
 keys.command(epilog=_EXITS)(access.engine)
+keys.command(epilog=_EXITS)(rotating.rotate)
 app.add_typer(keys, name="keys")
+
+held_by_law.command("list", epilog=_EXITS)(holding.list_kept)
+held_by_law.command(epilog=_EXITS)(holding.who)
+held_by_law.command("open", epilog=_EXITS)(holding.open_sealed)
+held_by_law.command(epilog=_EXITS)(holding.read)
+records.add_typer(held_by_law, name="held-by-law")
+app.add_typer(records, name="records")

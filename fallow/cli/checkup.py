@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from importlib import metadata
 
@@ -18,10 +19,12 @@ from fallow.domain.errors import FallowError
 from fallow.domain.policy import Policy
 from fallow.intake.policy_file import load_policy
 from fallow.operations.diagnosis import Diagnosis, diagnose
+from fallow.operations.key_epochs import EpochStanding, standing
 from fallow.platforms.platform_map import PlatformEntry, load_platform_map
 from fallow.records.records_map import RecordsMap, load_records_map
 from fallow.settings import Settings, load
 from fallow.store.keys import Keys
+from fallow.store.wrapping import WrappingKeys
 from workers.build import version
 from workers.connection import connect
 from workers.namespace import current
@@ -112,12 +115,31 @@ def _database(settings: Settings) -> Iterator[Finding]:
     settings.demand_installed()
     db = open_database(settings)
     try:
-        found = diagnose(db)
+        found, epoch = diagnose(db), standing(db, WrappingKeys(settings.wrapping))
         kind = "SQLite" if db.sqlite else "PostgreSQL"
     finally:
         db.close()
     yield Finding(Colour.GREEN, "database", f"{kind}, schema is this code's")
     yield from _contents(found)
+    if epoch is not None:
+        yield from _epoch(epoch, timedelta(hours=settings.key_epoch_hours))
+
+
+def _epoch(found: EpochStanding, epoch_for: timedelta) -> Iterator[Finding]:
+    """Judge the wrapping key of holder keys: present, young, and able to open what there is."""
+    if not found.key_is_there:
+        what = f"the present wrapping key of holder keys, epoch {found.epoch}, is missing: nothing can be enrolled or wiped."
+        yield Finding(Colour.RED, "wrapping key", what, "mount or restore the keys' folder; if it is gone: `fallow keys rotate --lost`.")
+    elif found.age > 2 * epoch_for or found.age < timedelta(0):
+        what = f"epoch {found.epoch} began at {found.began_at:%Y-%m-%d %H:%M}Z and should have ended: workers rotate it, if one runs."
+        yield Finding(Colour.YELLOW, "wrapping key", what, "start a worker and look into its log, or run `fallow keys rotate`.")
+    else:
+        yield Finding(Colour.GREEN, "wrapping key", f"epoch {found.epoch}, since {found.began_at:%Y-%m-%d %H:%M}Z")
+    if found.unreadable:
+        what = f"{found.unreadable} holder keys can't be opened: damaged, or their wrapping key is gone, as after restoring a backup."
+        yield Finding(
+            Colour.YELLOW, "wrapping key", what, "restore the keys' folder if you can; else former holders are told apart by time."
+        )
 
 
 def _contents(found: Diagnosis) -> Iterator[Finding]:

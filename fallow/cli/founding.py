@@ -9,11 +9,13 @@ from sqlmodel import func, select
 from fallow.cli import logs
 from fallow.cli.acting import at_a_terminal
 from fallow.domain.errors import SettingRefused
+from fallow.operations import key_epochs
 from fallow.operations.sale import DEMO_FACT, is_demo
 from fallow.settings import Settings, load
-from fallow.store import keys, schema
+from fallow.store import epochs, keys, schema
 from fallow.store.engine import Database
 from fallow.store.tables import CycleRow, FactRow, NumberRow
+from fallow.store.wrapping import WrappingKeys
 
 
 def found(*, demo: bool, temporal: bool) -> dict[str, str]:
@@ -27,7 +29,7 @@ def found(*, demo: bool, temporal: bool) -> dict[str, str]:
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     db = Database(settings.url())
     try:
-        done = {"keys": _make_keys(settings, db), "schema": _upgrade(db)}
+        done = {"keys": _make_keys(settings, db), "schema": _upgrade(db), "wrapping key": _begin_epoch(settings, db)}
         if demo:
             done["demo"] = _mark_demo(db)
     finally:
@@ -71,6 +73,14 @@ def _upgrade(db: Database) -> str:
         ) from None
     schema.check(db.engine)
     return "up to date"
+
+
+def _begin_epoch(settings: Settings, db: Database) -> str:
+    try:
+        return epochs.name(key_epochs.prepare(db, WrappingKeys(settings.wrapping)))
+    except OSError as error:
+        what = f"The wrapping key can't be written into {settings.wrapping} ({error.strerror})."
+        raise SettingRefused(what, remedy="make the folder of keys writable for this user, or set FALLOW_KEYS.") from None
 
 
 def _mark_demo(db: Database) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import structlog
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -44,7 +45,8 @@ async def _work(settings: Settings, wired: Wired) -> None:
     stop_on_signals(stop)
     client = await connect(settings, runtime=_runtime(settings))
     await _demand_prepared(settings, client)
-    await run(wired.installation, client, stop, turn_for=settings.turn_seconds)
+    epoch_for = timedelta(hours=settings.key_epoch_hours)
+    await run(wired.installation, client, stop, turn_for=settings.turn_seconds, epoch_for=epoch_for)
 
 
 async def _demand_prepared(settings: Settings, client: Client) -> None:

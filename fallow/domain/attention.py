@@ -25,6 +25,7 @@ class Reason(StrEnum):
     WRONGFUL_DISCONNECT = "wrongful-disconnect"
     RECLAIM_WAITS = "reclaim-waits"
     RECLAIM_LOCKED = "reclaim-locked"
+    RETENTION_STUCK = "retention-stuck"
 
 
 NEXT: dict[Reason, str] = {
@@ -46,6 +47,7 @@ NEXT: dict[Reason, str] = {
     Reason.WRONGFUL_DISCONNECT: "cut off by mistake: two people `reclaim` it for its holder, before all else; `retry` if it was none.",
     Reason.RECLAIM_WAITS: "somebody claims it: a second person approves the proposal or denies it; `retry` once it has expired.",
     Reason.RECLAIM_LOCKED: "two claims failed their identity check: two people `unlock` it, or `retry` to let it go on for nobody.",
+    Reason.RETENTION_STUCK: "rows kept by law outlive their last day: mend the records map or the rows; it is tried again by itself.",
 }
 
 

@@ -54,6 +54,19 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyProof:
+    """The receipt that the cycle's holder key was destroyed, as re-read for this judgement.
+
+    Attributes:
+        digest: what the event cites.
+        genuine: the receipt is kept, its digest matches, and it speaks of this very cycle's key as the event does.
+    """
+
+    digest: str
+    genuine: bool
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything the judge looks at, read in one transaction.
 
@@ -64,6 +77,8 @@ class View:
         earliest_release_at: recomputed from the frozen rule, without jitter and extensions.
         obligations: every obligation of the cycle.
         proofs: evidence found for them.
+        holder_key: the receipt for the holder key that the cycle's last event of it cites; None without such an event.
+        holder_key_kept: whether a holder key of the cycle is still there.
         reminder_due: whether the frozen rule wants a reminder to the former holder.
         traffic: the verdict on residual traffic, judged now; None where the policy does not look at it.
         line_status: the register's last answer for the gate, or None.
@@ -78,6 +93,8 @@ class View:
     earliest_release_at: datetime
     obligations: tuple[Obligation, ...]
     proofs: tuple[Proof, ...]
+    holder_key: KeyProof | None
+    holder_key_kept: bool
     reminder_due: bool
     traffic: Verdict | None
     line_status: LineStatus | None
@@ -88,7 +105,7 @@ class View:
 
 def shortfalls(view: View) -> tuple[str, ...]:
     """Return everything that is missing for RESELLABLE; empty means that the gate opens."""
-    checks = (_standing, _quarantine, _line, _records, _platforms, _evidence_distinct, _tag)
+    checks = (_standing, _quarantine, _line, _records, _platforms, _evidence_distinct, _holder_key, _tag)
     return tuple(short for check in checks for short in check(view))
 
 
@@ -164,6 +181,15 @@ def _evidence_distinct(view: View) -> Iterator[str]:
         if (proof.target_id, proof.digest) in seen:
             yield f"evidence of {proof.target_id} is counted twice"
         seen.add((proof.target_id, proof.digest))
+
+
+def _holder_key(view: View) -> Iterator[str]:
+    if view.holder_key is None:
+        yield "no receipt for the destruction of the holder key"
+    elif not view.holder_key.genuine:
+        yield "the receipt for the destruction of the holder key is missing, altered or another cycle's"
+    if view.holder_key_kept:
+        yield "a holder key is still there"
 
 
 def _tag(view: View) -> Iterator[str]:

@@ -60,7 +60,10 @@ _ALLOWED: dict[State, set[Command]] = {
     State.UNBINDING: {Command.HOLD, Command.RETIRE, Command.RETURN, Command.RETRY, Command.ATTEST},
     State.TAGGING: {Command.HOLD, Command.RETIRE, Command.RETURN, Command.RETRY, Command.ATTEST},
     State.RESELLABLE: {Command.HOLD, Command.RETIRE, Command.RETURN, Command.RETRY, Command.SELL},
-    State.REASSIGNED: {Command.RECALL},
+    # A hold after the end stops no number any more; it suspends the expiry of what the law keeps of its former holder.
+    State.REASSIGNED: {Command.HOLD, Command.RECALL},
+    State.RETIRED: {Command.HOLD},
+    State.RETURNED: {Command.HOLD},
 }
 #: Refused while a hold is open: each would take the number out of reach of whoever placed the hold.
 _NOT_WHILE_HELD = {Command.RECLAIM, Command.WITHDRAW, Command.RETURN, Command.SELL}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO
 
@@ -28,7 +28,7 @@ COLUMNS = (
     "source_ref",
 )
 #: May be left out of a file.
-OPTIONAL = ("pool", "holder_reminded_at", "reminder_channel")
+OPTIONAL = ("pool", "holder_reminded_at", "reminder_channel", "subscription")
 DUPLICATE_IN_FILE = "duplicate-in-file"
 
 _CARRIER = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
@@ -57,6 +57,7 @@ class Row:
         pool: the carrier's own pool, such as residential; "" where none is stated.
         reminded_at: when the former holder was reminded of the accounts on the number, or None.
         reminder_channel: how; one of :class:`fallow.domain.claims.Channel`.
+        subscription: the carrier's id of the former holder's subscription, or None; never logged.
     """
 
     line: int
@@ -73,6 +74,7 @@ class Row:
     pool: str = ""
     reminded_at: datetime | None = None
     reminder_channel: str | None = None
+    subscription: str | None = field(default=None, repr=False)
 
 
 def read_rows(source: BinaryIO | bytes, now: datetime) -> Iterator[Row | Rejection]:
@@ -116,6 +118,7 @@ def _row(cells: Cells, now: datetime) -> Row:
         pool=cells.matching("pool", _POOL, "write the pool's id, such as residential, or leave it empty."),
         reminded_at=reminded_at,
         reminder_channel=channel,
+        subscription=_subscription(cells, number),
     )
 
 
@@ -135,12 +138,25 @@ def _prior_holders(cells: Cells) -> int | None:
     return int(cells.matching("prior_holders", _PRIOR_HOLDERS, "write how many held it before, or leave it empty."))
 
 
+def _subscription(cells: Cells, number: E164) -> str | None:
+    """Return the id; it may be all digits, as carriers' ids are, since it is only ever stored sealed. The number itself is none."""
+    cell = cells["subscription"]
+    if not _FREE_TEXT.fullmatch(cell) or _spells(number, cell):
+        what = "Column subscription holds other characters than A-Z a-z 0-9 . _ : / # - and space, is too long, or holds the number itself."
+        raise RowMalformed(what, remedy="give the carrier's own id of the subscription, at most 64 characters, or leave it empty.")
+    return cell or None
+
+
 def _free_text(cells: Cells, column: str, number: E164) -> str:
     """Return a reference that can't carry a number past the vault: nobody's with separators, and not this one with anything between."""
     cell = cells[column]
-    digits = re.sub(r"[^0-9]", "", cell)
-    splits_number = any(number.text[start:] in digits for start in range(1, 5) if len(number.text[start:]) >= _SHORTEST_NATIONAL)
-    if not _FREE_TEXT.fullmatch(cell) or holds_number(cell) or splits_number:
+    if not _FREE_TEXT.fullmatch(cell) or holds_number(cell) or _spells(number, cell):
         what = f"Column {column} holds other characters, is too long, or looks like a number."
         raise RowMalformed(what, remedy=f"leave it empty, or {REMEDY}")
     return cell
+
+
+def _spells(number: E164, cell: str) -> bool:
+    """Tell whether a cell's digits hold this number, with its calling code or without, whatever stands between them."""
+    digits = re.sub(r"[^0-9]", "", cell)
+    return any(number.text[start:] in digits for start in range(1, 5) if len(number.text[start:]) >= _SHORTEST_NATIONAL)

@@ -1,6 +1,6 @@
 """Run a PostgreSQL server of one's own for tests and experiments, on 127.0.0.1 only.
 
-Imports its neighbour that starts children, and psycopg to ask whether the server is ready.
+Imports its neighbours that start children and give directories away, and psycopg to ask whether the server is ready.
 """
 
 import os
@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 from fallow.local.processes import LOOPBACK, Child, free_ports, start_child, wait_until_ready
+from fallow.local.unprivileged import give_directory
 
 _OLDEST = 15
 _USER = "fallow"
@@ -30,10 +31,6 @@ _INITDB_SECONDS = 120
 
 class PostgresNotInstalled(RuntimeError):
     """No PostgreSQL 15 or newer was found; the message names the package to install."""
-
-
-class PostgresDirectoryUnreachable(RuntimeError):
-    """PostgreSQL refuses to run as root, and the unprivileged user can't reach the directory."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +109,13 @@ def start(
 
     Raises:
         PostgresNotInstalled: PostgreSQL 15 or newer is not on this machine.
-        PostgresDirectoryUnreachable: see there; give no directory, or one that others may pass through.
+        DirectoryUnreachable: see there; give no directory, or one that others may pass through.
         ChildNotReady: it ended or did not answer in time.
     """
     programs = find_programs()
     temporary = tempfile.TemporaryDirectory(prefix="fallow-postgres-") if directory is None else None
     home = Path(temporary.name) if temporary else Path(str(directory)).absolute()
-    user_id = _own(home)
+    user_id = give_directory(home, "PostgreSQL", _UNPRIVILEGED)
     password = _prepare_cluster(programs, home, user_id)
     port = port or free_ports(1)[0]
     settings = [f"port={port}", f"listen_addresses={LOOPBACK}", "unix_socket_directories=", *options]
@@ -165,21 +162,6 @@ def _major_version(program: Path) -> int:
     output = subprocess.run([program, "--version"], capture_output=True, check=False, text=True).stdout  # noqa: S603
     digits = output.rsplit(" ", 1)[-1].split(".")[0].strip()
     return int(digits) if digits.isdigit() else 0
-
-
-def _own(home: Path) -> int | None:
-    """Make the directory and give it to the user who will run the server; None if that is us."""
-    home.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() != 0:
-        return None
-    known = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
-    user_id = next(known[name] for name in _UNPRIVILEGED if name in known)
-    closed = [parent for parent in home.parents if not parent.stat().st_mode & 0o001]
-    if closed:
-        message = f"{closed[0]} is closed to the unprivileged user that PostgreSQL must run as in {home}"
-        raise PostgresDirectoryUnreachable(message)
-    os.chown(home, user_id, -1)
-    return user_id
 
 
 def _prepare_cluster(programs: Path, home: Path, user_id: int | None) -> str:

@@ -26,7 +26,7 @@ from fallow.operations.commands import held_by_another_until, note_reminder
 from fallow.operations.frozen import freeze, traits
 from fallow.operations.installation import Installation
 from fallow.operations.lines import Asked, note_line
-from fallow.store import cycles
+from fallow.store import cycles, holders
 from fallow.store.engine import Tx
 from fallow.store.tables import BatchRow, CycleRow, NumberRow, RejectionRow
 from fallow.store.vault import opaque
@@ -173,6 +173,7 @@ def _begin(
         prior_holders=row.prior_holders,
         source_ref=row.source_ref,
         recalled=False,
+        subscription=row.subscription,
     )
     note_line(tx, cycle, line, "enrolment")
     # A reminder to an earlier holder is none to this one: left out, it is missing where the rule wants one.
@@ -187,7 +188,9 @@ def _begin(
         cycles.raise_attention(tx, cycle, Attention(Reason.CRIME))
 
 
-def begin_cycle(tx: Tx, installation: Installation, number: NumberRow, *, policy: str, by: str, **stated: object) -> CycleRow:
+def begin_cycle(
+    tx: Tx, installation: Installation, number: NumberRow, *, policy: str, by: str, subscription: str | None = None, **stated: object
+) -> CycleRow:
     """Begin the next cycle of a number, with the rule chosen now and frozen with the policy.
 
     Args:
@@ -196,6 +199,7 @@ def begin_cycle(tx: Tx, installation: Installation, number: NumberRow, *, policy
         number: the number's row, new or locked.
         policy: digest of the frozen policy.
         by: the person's id.
+        subscription: the carrier's id of the former holder's subscription, sealed under the cycle's holder key.
         **stated: the columns of the cycle that enrolment states.
     """
     number.last_cycle_no += 1
@@ -227,6 +231,7 @@ def begin_cycle(tx: Tx, installation: Installation, number: NumberRow, *, policy
         jitter_seconds=jitter.total_seconds(),
         denials=_denials_brought(tx, number, cycle),
     )
+    holders.begin(tx, installation.wrapping, cycle.cycle_id, subscription)
     return cycle
 
 

@@ -16,13 +16,14 @@ from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Status
 from fallow.domain.ports import Look
 from fallow.operations.disclose import refresh_tag, tag_of
+from fallow.operations.forgetting import key_proof
 from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
 from fallow.operations.proofs import proofs
 from fallow.operations.readiness import judge_traffic, traffic_of
 from fallow.operations.stages import look_at, seen
-from fallow.store import cycles, obligations
+from fallow.store import cycles, holders, obligations
 from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, EventRow, OutboxRow, TagRow
 
@@ -61,10 +62,16 @@ class Release:
         if short:
             cycles.raise_attention(tx, row, Attention(Reason.GATE_SHORT), why=list(short))
             return
-        judged = {"proofs": sorted([proof.target_id, proof.digest] for proof in seen_now.proofs), "policy": row.policy}
-        digest = hashlib.sha256(canonical(judged).encode()).hexdigest()
+        digest = hashlib.sha256(canonical(_judged(seen_now)).encode()).hexdigest()
         cycles.record(tx, row, Kind.NUMBER_RELEASED, tag=row.tag, gate=digest)
         tx.session.add(OutboxRow(kind="NumberReleased", cycle_id=row.cycle_id, at=tx.now))
+
+
+def _judged(seen_now: gate.View) -> dict[str, object]:
+    """Return the evidence that the gate opened for."""
+    holder_key = None if seen_now.holder_key is None else seen_now.holder_key.digest
+    proved = sorted([proof.target_id, proof.digest] for proof in seen_now.proofs)
+    return {"proofs": proved, "holder_key": holder_key, "policy": seen_now.cycle.policy}
 
 
 def _ready(row: CycleRow) -> bool:
@@ -96,6 +103,8 @@ def view(tx: Tx, installation: Installation, row: CycleRow) -> gate.View:
         earliest_release_at=rule.release_at(row.disconnected_at, row.enrolled_at),
         obligations=tuple(obligations.facts(each) for each in owed),
         proofs=proofs(tx, installation, owed),
+        holder_key=key_proof(tx, row.cycle_id),
+        holder_key_kept=holders.exists(tx, row.cycle_id),
         reminder_due=rule.reminder,
         traffic=None if policy.quiet is None else traffic_of(tx, row, policy.quiet).verdict,
         line_status=None if row.line_status is None else LineStatus(row.line_status),

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from fallow.domain.errors import LeaseLost, TargetUnavailable
@@ -21,6 +22,10 @@ _BEAT_EVERY = 1.0
 #: An idle lane looks by itself this often, should the bell ever fail; it rings within half a second of what is due.
 _IDLE_FOR = 60.0
 _RENEW_EVERY = 3.0
+#: Longer than any attempt may take: claims of a sender that died come back after this.
+CLAIM_FOR = timedelta(seconds=60)
+_FIRST_BACKOFF = timedelta(seconds=1)
+_LONGEST_BACKOFF = timedelta(minutes=10)
 
 
 class Bell:
@@ -178,3 +183,9 @@ class TargetSender:
     def _give_back(self, target_id: str, holder: str) -> None:
         with self._db.begin() as tx:
             leases.give_back(tx, target_id, holder)
+
+
+def backoff(failures: int) -> timedelta:
+    """Return how long an obligation rests after its ``failures + 1``-th failure in a row: 1 s, doubling, at most 10 min."""
+    doublings: int = 2 ** min(failures, 12)
+    return min(_FIRST_BACKOFF * doublings, _LONGEST_BACKOFF)

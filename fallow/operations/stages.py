@@ -10,6 +10,7 @@ from fallow.domain.events import Kind, canonical
 from fallow.domain.lifecycle import ACTIVE, State
 from fallow.domain.obligations import Status, TargetKind
 from fallow.domain.ports import Look
+from fallow.operations.forgetting import destroy_holder_key
 from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
@@ -77,7 +78,8 @@ class Stages:
         """Open the stage's obligations if they are not open yet; settle it once all are discharged.
 
         Settled means that the discharged targets *are* the frozen policy's targets, compared as sets. While a hold is
-        open nothing is opened and nothing settled.
+        open nothing is opened and nothing settled. With the last binding, or with a number that is to be returned, the
+        holder key goes too, in the same transaction.
         """
         with self._db.begin() as tx:
             row = look_at(tx, ref)
@@ -93,9 +95,12 @@ class Stages:
             discharged = {each.target_id for each in owed if each.status == Status.DISCHARGED}
             if discharged != demanded:
                 return seen(row)
+            if kind is TargetKind.PLATFORM:
+                destroy_holder_key(tx, row)
             _settle(tx, row, _STAGE_STATE[kind], sorted(discharged))
             if kind is TargetKind.RECORDS and row.handback:
                 cycles.record(tx, row, Kind.NUMBER_RETURNED)
+                destroy_holder_key(tx, row)
             return seen(row, done=True)
 
 

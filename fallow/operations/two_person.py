@@ -14,7 +14,7 @@ from fallow.domain.lifecycle import Command, State, allows, demand
 from fallow.domain.obligations import Outcome, Status
 from fallow.domain.people import MATRIX, Action, Person
 from fallow.domain.reference import read_reference
-from fallow.operations import claims, proposals
+from fallow.operations import claims, opening, proposals
 from fallow.operations.commands import lift_hold, open_hold
 from fallow.operations.enrol import begin_cycle
 from fallow.operations.frozen import freeze
@@ -76,6 +76,10 @@ class TwoPerson:
         with self._installation.db.begin() as tx:
             row, proposal = proposals.to_decide(tx, person, proposal_id)
             proposals.demand_standing(tx, proposal)
+            if proposal.command == opening.OPEN:
+                opening.record_opened(tx, row, proposal, person)
+                proposal.decided_by, proposal.decided_at = person.person_id, tx.now
+                return row.cycle_id
             command = Command(proposal.command)
             demand(State(row.state), command, held=row.held)
             _check(tx, row, person, command, json.loads(proposal.arguments))  # again: much may have happened since

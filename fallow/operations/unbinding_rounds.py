@@ -10,8 +10,7 @@ from fallow.domain.obligations import Outcome, Status, TargetKind
 from fallow.domain.ports import Platform, SignedDelivery, UnbindItem
 from fallow.operations.answers import apply_delivery
 from fallow.operations.installation import Pace
-from fallow.operations.sending import Tally
-from fallow.operations.wiping_rounds import CLAIM_FOR, backoff
+from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.platforms.protocol import parse_answers
 from fallow.store import cycles, leases, obligations, targets
 from fallow.store.engine import Database, Tx

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fallow.domain.attention import Reason
 from fallow.domain.errors import FallowError, MapRefused, TargetUnavailable, WipeRefused
@@ -13,19 +13,16 @@ from fallow.domain.events import canonical
 from fallow.domain.number import E164
 from fallow.domain.obligations import Outcome, Status, TargetKind
 from fallow.domain.ports import Keeper, RecordSystem, WipeOrder, WipeReceipt
+from fallow.operations.expiry_rounds import ExpiryRounds
 from fallow.operations.installation import Installation
-from fallow.operations.sending import Tally
-from fallow.store import cycles, holders, leases, obligations, targets
+from fallow.operations.sending import CLAIM_FOR, Tally, backoff
+from fallow.store import cycles, holders, leases, obligations, retention, targets
 from fallow.store.engine import Tx
 from fallow.store.obligations import Due
 from fallow.store.tables import EvidenceRow
 
 #: Bounds a busy loop, not a database: a system that wipes faster is not slowed down.
 _BATCHES_A_SECOND = 100
-#: Longer than any wipe may take: claims of a sender that died come back after this.
-CLAIM_FOR = timedelta(seconds=60)
-_FIRST_BACKOFF = timedelta(seconds=1)
-_LONGEST_BACKOFF = timedelta(minutes=10)
 
 
 class WipingRounds:
@@ -43,12 +40,16 @@ class WipingRounds:
         self._keeper = keeper
         # A thread of its own: a record system that hangs must not use up the threads that the other senders share.
         self._thread = ThreadPoolExecutor(1, f"wipe-{system.system_id}")
+        self._expiry = ExpiryRounds(installation, system, self._thread)
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
-        """Wipe one batch; tell whether there was any."""
+        """Wipe one batch, or where nothing is to be wiped destroy what has expired; tell whether there was any.
+
+        An idle lane looks once a minute, which is soon enough for what is due by the day: no bell rings for it.
+        """
         claimed = await asyncio.to_thread(self._claim, holder, fence)
         if not claimed:
-            return False
+            return await self._expiry.round(holder, fence, tally)
         orders = await asyncio.to_thread(self._still_wanted, holder, fence, claimed)
         if not orders:
             return True
@@ -113,6 +114,8 @@ class WipingRounds:
                     continue
                 evidence = _evidence(receipt)
                 tx.session.merge(evidence)
+                for each in receipt.collections:
+                    retention.note_restricted(tx, by_id[receipt.cycle_id], self.target_id, each)
                 raises, where = _fault(receipt)
                 clean = raises is None
                 status, outcome = (Status.DISCHARGED, Outcome.WIPED) if clean else (Status.REFUSED, None)
@@ -145,12 +148,6 @@ def _fault(receipt: WipeReceipt) -> tuple[Reason | None, list[str]]:
     if newer:
         return Reason.NEWER_HOLDER, newer
     return (Reason.WIPE_INCOMPLETE, remaining) if remaining else (None, [])
-
-
-def backoff(failures: int) -> timedelta:
-    """Return how long an obligation rests after its ``failures + 1``-th failure in a row: 1 s, doubling, at most 10 min."""
-    doublings: int = 2 ** min(failures, 12)
-    return min(_FIRST_BACKOFF * doublings, _LONGEST_BACKOFF)
 
 
 def _evidence(receipt: WipeReceipt) -> EvidenceRow:

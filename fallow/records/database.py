@@ -69,13 +69,13 @@ class Database:
             steady: every statement of it sees the same rows, so that what is copied is exactly what is then deleted; a simultaneous
                 change of one of them ends it, and it is tried again. SQLite, which has one writer, locks before it looks.
         """
-        with self._writing.connect() as connection:
+        engine = self._writing
+        if steady and self.dialect != "sqlite":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with engine.begin() as connection:
             if self.dialect == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            elif steady:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same connection
             yield connection
-            connection.commit()
 
     def collation(self, column: Column[Any]) -> tuple[str, str] | None:
         """Return (character set, collation) of a text column where this database refuses to compare it with another's; else None."""

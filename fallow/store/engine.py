@@ -15,6 +15,7 @@ from fallow.domain.errors import SettingRefused
 from fallow.domain.ports import Clock
 
 SQLITE_BUSY_MS = 30_000
+_TRUNCATE_MS = 2_000
 _MOST_LOST_RACES = 5
 
 #: A worker that is paused inside a transaction must not keep its locks from the one that takes over (PostgreSQL ends it).
@@ -88,6 +89,26 @@ class Database:
                 continue
         with self.begin() as tx:
             return work(tx)
+
+    def truncate_log(self) -> bool:
+        """Empty SQLite's write-ahead log, which holds former contents of pages; tell whether it is empty now.
+
+        Somebody who reads at that moment prevents it; it waits for them only shortly, since it keeps writers waiting. PostgreSQL
+        has no such log for us: True.
+        """
+        if self._writer is None:
+            return True
+        connection = self.engine.raw_connection()
+        with self._writer:
+            try:
+                cursor: Any = connection.cursor()
+                cursor.execute(f"PRAGMA busy_timeout={_TRUNCATE_MS}")
+                busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
+                cursor.close()
+            finally:
+                connection.close()
+        return not busy
 
     def close(self) -> None:
         """Close every connection."""

@@ -50,7 +50,7 @@ def test_is_silent_over_an_untouched_run(finished: Path) -> None:
     assert report["violations"] == []
     assert code == 0
     assert report["states"]["RESELLABLE"] >= 4
-    kinds = ("expected", "events", "evidence", "gate", "obligations", "platforms", "records", "tag")
+    kinds = ("expected", "events", "evidence", "gate", "holder-key", "obligations", "platforms", "records", "tag")
     assert all(report["checked"][kind] > 10 for kind in kinds)
 
 

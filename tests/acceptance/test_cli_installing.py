@@ -39,15 +39,21 @@ def execute(state: Path, statement: str) -> None:
         connection.execute(statement)
 
 
+def keys_of(cli: CommandLine) -> dict[str, bytes]:
+    """Return every key by its file's name."""
+    return {path.name: path.read_bytes() for path in (cli.state / "keys").rglob("*.key")}
+
+
 def test_setup_may_be_repeated(cli: CommandLine) -> None:
     """The second run changes no key, and a demo mark is given to a database without cycles."""
-    before = {path.name: path.read_bytes() for path in (cli.state / "keys").iterdir()}
+    before = keys_of(cli)
     again = cli.run("setup", "--no-temporal", "--demo", "--json")
 
     assert again.code == 0
     assert again.json["demo"] == "yes"
-    assert {path.name: path.read_bytes() for path in (cli.state / "keys").iterdir()} == before
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (cli.state / "keys").iterdir()} == {0o600}
+    assert keys_of(cli) == before
+    assert len(before) == 5
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (cli.state / "keys").rglob("*.key")} == {0o600}
 
 
 def test_setup_makes_no_new_keys_beside_old_numbers(cli: CommandLine) -> None:
@@ -302,3 +308,46 @@ def test_up_refuses_half_of_ones_own_maps(cli: CommandLine) -> None:
     assert ran.code == 4
     assert "platforms.toml" in ran.err
     assert_one_clear_line(ran)
+
+
+def judged(cli: CommandLine, subject: str) -> dict[str, str]:
+    """Return what the doctor finds of a subject: what by colour."""
+    return {each["colour"]: each["what"] for each in cli.run("doctor", "--json").json["checks"] if each["subject"] == subject}
+
+
+def test_an_administrator_rotates_the_wrapping_key(cli: CommandLine) -> None:
+    """The old key's file is gone, the new one is there, and nobody else may."""
+    auditor = cli.run("keys", "admit", "--name", "auditor", "--role", "auditor").out.strip()
+    assert cli.run("keys", "rotate", key=auditor).code == 1
+    assert "holder-1.key" in keys_of(cli)
+
+    ran = cli.run("keys", "rotate", "--json")
+
+    assert ran.json == {"epoch": 2, "rewrapped": 0, "destroyed": ["holder-1"], "unreadable": 0, "log_emptied": True}
+    assert [name for name in keys_of(cli) if name.startswith("holder")] == ["holder-2.key"]
+    assert "holder-2" in cli.run("keys", "rotate").out
+    assert list(judged(cli, "wrapping key")) == ["green"]
+
+
+def test_the_doctor_says_when_the_wrapping_key_is_old(cli: CommandLine) -> None:
+    """Twice the setting is too old: no worker rotates it."""
+    execute(cli.state, "UPDATE epochs SET began_at = datetime('now', '-47 hours')")
+    assert list(judged(cli, "wrapping key")) == ["green"]
+    execute(cli.state, "UPDATE epochs SET began_at = datetime('now', '-49 hours')")
+
+    assert list(judged(cli, "wrapping key")) == ["yellow"]
+    cli.settings["FALLOW_KEY_EPOCH_HOURS"] = "25"
+    assert list(judged(cli, "wrapping key")) == ["green"]
+
+
+def test_a_lost_wrapping_key_is_said_and_given_up_only_by_a_person(cli: CommandLine) -> None:
+    """Without the present key nothing is rotated by mistake: the command and the doctor say what to do."""
+    (cli.state / "keys" / "wrapping" / "holder-1.key").unlink()
+    assert list(judged(cli, "wrapping key")) == ["red"]
+
+    ran = cli.run("keys", "rotate")
+
+    assert ran.code == 4
+    assert_one_clear_line(ran)
+    assert cli.run("keys", "rotate", "--lost").code == 0
+    assert list(judged(cli, "wrapping key")) == ["green"]

@@ -11,7 +11,7 @@ from fallow.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TARGETS = ("help", "setup", "demo", "up", "test", "check", "bench", "lock", "clean")
-INTERNAL = {"temporal", "postgresql"}
+INTERNAL = {"temporal", "postgresql", "mariadb"}
 OF_THE_CALLER = {"ARGS", "PART", "PYTHON", "FALLOW_TEMPORAL_CLI", "FALLOW_CACHE"}
 
 

@@ -49,6 +49,7 @@ CHANGES: dict[Kind, tuple[dict[str, object], dict[str, object]]] = {
         {"stage": "QUARANTINE", "targets": [], "attempts": 0, "digest": "d"},
         {"settled": ("QUARANTINE",), "state": State.WIPING, "quarantine_ended_at": LATER},
     ),
+    Kind.HOLDER_KEY_DESTROYED: ({"epoch": 3, "evidence": "e"}, {}),
     Kind.TAG_ISSUED: ({"tag": "t"}, {"tag": "t"}),
     Kind.NUMBER_RELEASED: ({"tag": "t", "gate": "g"}, {"state": State.RESELLABLE, "released_at": LATER}),
     Kind.NUMBER_SOLD: ({"tag": "t", "acknowledgement": "a", "by": "p_2"}, {"state": State.REASSIGNED}),

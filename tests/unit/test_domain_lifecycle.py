@@ -23,11 +23,11 @@ TABLE = {
     State.UNBINDING: "ylnnynhyynnnn",
     State.TAGGING: "ylnnynhyynnnn",
     State.RESELLABLE: "ylnnynhynhnnn",
-    State.REASSIGNED: "nlnnnnnnnnynn",
+    State.REASSIGNED: "ylnnnnnnnnynn",
     State.RECLAIMED: "nlnnnnnnnnnnn",
-    State.RETIRED: "nlnnnnnnnnnnn",
+    State.RETIRED: "ylnnnnnnnnnnn",
     State.WITHDRAWN: "nlnnnnnnnnnnn",
-    State.RETURNED: "nlnnnnnnnnnnn",
+    State.RETURNED: "ylnnnnnnnnnnn",
 }
 
 

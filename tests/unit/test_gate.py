@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import Cycle
 from fallow.domain.errors import PolicyRefused
-from fallow.domain.gate import LINE_CHECK_FRESH_FOR, STAGES, LineStatus, Proof, View, shortfalls
+from fallow.domain.gate import LINE_CHECK_FRESH_FOR, STAGES, KeyProof, LineStatus, Proof, View, shortfalls
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Category, Obligation, Outcome, Status, TargetKind
 from fallow.domain.policy import Policy
@@ -67,6 +67,8 @@ GOOD = View(
     earliest_release_at=NOW - timedelta(days=6),
     obligations=tuple(owed(each) for each in SAID),
     proofs=tuple(proof(each) for each in SAID),
+    holder_key=KeyProof("e-key", genuine=True),
+    holder_key_kept=False,
     reminder_due=True,
     traffic=Verdict.QUIET,
     line_status=LineStatus.OFF,
@@ -160,6 +162,12 @@ ONE_SHORTFALL: dict[str, tuple[Damage, str]] = {
     "a collection too many": (on_proof("crm", collections=frozenset({"contacts", "register", "x"})), "receipt of crm does not cover"),
     "no collection": (on_proof("billing", collections=frozenset()), "receipt of billing does not cover"),
     "rows remained": (on_proof("billing", remaining=1), "rows in scope remained at billing"),
+    "no receipt for the holder key": (on_view(holder_key=None), "no receipt for the destruction of the holder key"),
+    "another receipt for the holder key": (
+        on_view(holder_key=KeyProof("e-key", genuine=False)),
+        "destruction of the holder key is missing, altered or another cycle's",
+    ),
+    "a holder key still there": (on_view(holder_key_kept=True), "a holder key is still there"),
     "no tag": (on_cycle(tag=None), "no disclosure tag"),
     "another tag": (on_cycle(tag="other"), "does not match the facts"),
     "facts changed since the tag": (on_view(expected_tag="changed"), "does not match the facts"),

@@ -81,7 +81,7 @@ def test_pool_and_reminder_are_read(channel: Channel) -> None:
     """Every optional column arrives, the instant in UTC."""
     line = with_optional("residential", "2026-04-01T09:00:00+08:00", channel)
 
-    (row,) = read(line, header=",".join((*COLUMNS, *OPTIONAL)))
+    (row,) = read(line, header=",".join((*COLUMNS, *OPTIONAL[:3])))
 
     assert isinstance(row, Row)
     assert (row.pool, row.reminded_at, row.reminder_channel) == ("residential", datetime(2026, 4, 1, 1, tzinfo=UTC), channel)
@@ -111,11 +111,41 @@ def test_any_of_the_optional_columns_may_be_left_out(column: str, cell: str) -> 
 )
 def test_a_reminder_is_whole_or_absent(cells: tuple[str, ...], column: str, code: str) -> None:
     """Instant and channel come together, the instant is past and belongs to this cancellation, and no cell is repeated."""
-    (rejection,) = read(with_optional(*cells), header=",".join((*COLUMNS, *OPTIONAL)))
+    (rejection,) = read(with_optional(*cells), header=",".join((*COLUMNS, *OPTIONAL[:3])))
 
     assert isinstance(rejection, Rejection)
     assert (rejection.line, rejection.code) == (2, code)
     assert f"olumn {column}" in rejection.why
+
+
+@pytest.mark.parametrize("cell", ["sub-4711", "8613900000001234567", "A/1 b:c_d#e.f", ""])
+def test_a_subscription_is_read(cell: str) -> None:
+    """The carrier's own id may be all digits, as carriers' ids are; an empty cell states none."""
+    (row,) = read(f"{GOOD},{cell}", header=f"{HEADER},subscription")
+
+    assert isinstance(row, Row)
+    assert row.subscription == (cell or None)
+    assert not cell or cell not in repr(row)
+
+
+@pytest.mark.parametrize("spelling", ["{}", "00{}", "sub {}", "{}-7"])
+def test_a_subscription_is_not_the_number_itself(spelling: str) -> None:
+    """Neither the number nor its national digits pass for a subscription, and the refusal does not repeat the cell."""
+    digits = GOOD.split(",", maxsplit=1)[0].lstrip("+")
+    for cell in (spelling.format(digits), spelling.format(digits[2:]), spelling.format(" ".join(digits[2:]))):
+        (rejection,) = read(f"{GOOD},{cell}", header=f"{HEADER},subscription")
+
+        assert isinstance(rejection, Rejection)
+        assert "column subscription" in rejection.why.lower()
+        assert digits[2:] not in rejection.why
+
+
+@pytest.mark.parametrize("cell", ["x" * 65, "é", "a;b", "=1+1"])
+def test_a_subscription_is_short_and_plain(cell: str) -> None:
+    """What a spreadsheet or another character set would make of it is refused."""
+    (rejection,) = read(f"{GOOD},{cell}", header=f"{HEADER},subscription")
+
+    assert isinstance(rejection, Rejection)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"number,country\n", HEADER.encode("utf-16"), f"{HEADER},x\n".encode(), b"PK\x03\x04"])

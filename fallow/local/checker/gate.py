@@ -73,6 +73,7 @@ def _gate(world: World, case: Case, seen: Past, verdict: Verdict) -> None:
             if owed.kind == kind and owed.status == "DISCHARGED" and owed.outcome in good and owed.evidence
         }
         verdict.same("gate", done, case.terms.demanded(kind), f"{where}: {kind} discharged when the gate opened")
+    verdict.demand("gate", seen.key_gone is not None, f"{where}: released before the former holder's key was destroyed")
     released_at = _released(case, seen, verdict)
     _line(case, seen, released_at, verdict)
     _tag(world, case, seen, verdict)
@@ -85,7 +86,11 @@ def _released(case: Case, seen: Past, verdict: Verdict) -> datetime:
         verdict.demand("gate", holds=False, what=f"{where}: released without an event")
         return instant(case.cycle["state_at"])
     body = json.loads(release["body"])
-    judged = {"proofs": sorted([target, owed.evidence] for target, owed in seen.obligations.items()), "policy": case.cycle["policy"]}
+    judged = {
+        "proofs": sorted([target, owed.evidence] for target, owed in seen.obligations.items()),
+        "holder_key": None if seen.key_gone is None else seen.key_gone["evidence"],
+        "policy": case.cycle["policy"],
+    }
     verdict.demand("gate", body["gate"] == sha256(canonical(judged)), f"{where}: the gate judged other evidence")
     verdict.demand("gate", body["tag"] == seen.tag, f"{where}: released under another tag")
     return instant(release["at"])

@@ -29,8 +29,12 @@ _POSSIBLE = {
     "NumberWithdrawn": _EARLY,
     "NumberRetired": {*_EARLY, "WIPING", "UNBINDING", "TAGGING", "RESELLABLE"},
     "NumberReturned": {"UNBINDING", "TAGGING", "RESELLABLE"},
+    "HolderKeyDestroyed": {"UNBINDING", "TAGGING", "RECLAIMED", "RETIRED", "WITHDRAWN", "RETURNED"},
 }
-_NOT_WHILE_HELD = {"StageSettled", "ObligationsOpened", "NumberReleased", "NumberSold", "HolderReclaimed", "NumberReturned"}
+_NOT_WHILE_HELD = {
+    *("StageSettled", "ObligationsOpened", "NumberReleased", "NumberSold", "HolderReclaimed", "NumberReturned"),
+    "HolderKeyDestroyed",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Past:
         settled_at: stage -> when.
         obligations: target -> what is owed there.
         line: (instant, stage, status) of the last look at the line register.
+        key_gone: body of the last HolderKeyDestroyed; None while the former holder's key is not destroyed.
+        key_gone_at: when that was.
         impossible: events that could not come when they came.
     """
 
@@ -77,6 +83,8 @@ class Past:
     settled_at: dict[str, datetime] = field(default_factory=dict)
     obligations: dict[str, Owed] = field(default_factory=dict)
     line: tuple[datetime, str, str] | None = None
+    key_gone: Row | None = None
+    key_gone_at: datetime | None = None
     impossible: list[str] = field(default_factory=list)
 
     def after(self, kind: str, at: datetime, body: Row) -> None:
@@ -112,6 +120,8 @@ class Past:
             case "StageSettled":
                 stage = body["stage"]
                 self.state, self.settled[stage], self.settled_at[stage] = _AFTER_STAGE[stage], body, at
+            case "HolderKeyDestroyed":
+                self.key_gone, self.key_gone_at = body, at
             case "TagIssued":
                 self.tag = body["tag"]
             case "NumberReleased":

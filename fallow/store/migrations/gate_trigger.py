@@ -1,5 +1,7 @@
 """The gate's last bar, in the database itself: no statement can make a cycle RESELLABLE with an obligation open, or sell another.
 
+Since schema 0003 neither with a holder key that is still there, or whose destruction has no event.
+
 It knows less than ``fallow.domain.gate`` (no evidence, no policy); it is there for statements that never asked the gate.
 """
 
@@ -15,6 +17,12 @@ _MESSAGE = "the gate: RESELLABLE needs every obligation discharged"
 _SOLD_WHEN = "NEW.state = 'REASSIGNED' AND OLD.state <> 'REASSIGNED'"
 _SOLD_WRONG = "OLD.state <> 'RESELLABLE' OR OLD.held OR OLD.attention <> '[]'"
 _SOLD_MESSAGE = "the gate: only a RESELLABLE number without hold or ATTENTION is sold"
+
+_KEPT = """
+    EXISTS (SELECT 1 FROM holders h WHERE h.cycle_id = NEW.cycle_id)
+    OR NOT EXISTS (SELECT 1 FROM events e WHERE e.cycle_id = NEW.cycle_id AND e.kind = 'HolderKeyDestroyed')
+"""
+_KEPT_MESSAGE = "the gate: RESELLABLE needs the holder key destroyed"
 
 SQLITE = (
     f"""CREATE TRIGGER gate_sale BEFORE UPDATE OF state ON cycles WHEN {_SOLD_WHEN} AND ({_SOLD_WRONG})
@@ -37,3 +45,21 @@ POSTGRESQL = (
     "CREATE TRIGGER gate BEFORE INSERT OR UPDATE ON cycles FOR EACH ROW EXECUTE FUNCTION fallow_gate()",
 )
 POSTGRESQL_DOWN = ("DROP TRIGGER gate ON cycles", "DROP FUNCTION fallow_gate()")
+
+#: The bar of schema 0003, beside the first one.
+SQLITE_KEYS = (
+    f"""CREATE TRIGGER gate_keys BEFORE UPDATE OF state ON cycles WHEN {_WHEN} AND ({_KEPT})
+    BEGIN SELECT RAISE(ABORT, '{_KEPT_MESSAGE}'); END""",
+)
+SQLITE_KEYS_DOWN = ("DROP TRIGGER gate_keys",)
+POSTGRESQL_KEYS = (
+    f"""CREATE FUNCTION fallow_gate_keys() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF {_WHEN} AND ({_KEPT}) THEN
+            RAISE EXCEPTION '{_KEPT_MESSAGE}';
+        END IF;
+        RETURN NEW;
+    END $$""",
+    "CREATE TRIGGER gate_keys BEFORE UPDATE ON cycles FOR EACH ROW EXECUTE FUNCTION fallow_gate_keys()",
+)
+POSTGRESQL_KEYS_DOWN = ("DROP TRIGGER gate_keys ON cycles", "DROP FUNCTION fallow_gate_keys()")

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from fallow.store.migrations import gate_trigger
 from fallow.store.tables import Instant
 
 revision = "0003"
@@ -63,13 +64,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("mark"),
     )
     op.create_index("ix_sealed_rows_cycle", "sealed_rows", ["cycle_id"])
+    for statement in gate_trigger.SQLITE_KEYS if _sqlite() else gate_trigger.POSTGRESQL_KEYS:
+        op.execute(statement)
 
 
 def downgrade() -> None:
     """Take back."""
+    for statement in gate_trigger.SQLITE_KEYS_DOWN if _sqlite() else gate_trigger.POSTGRESQL_KEYS_DOWN:
+        op.execute(statement)
     for table in ("sealed_rows", "retention_keys", "retention", "holders", "epochs"):
         op.drop_table(table)
 
 
 def _cycle() -> sa.Column[str]:
     return sa.Column("cycle_id", sa.Text(), sa.ForeignKey("cycles.cycle_id"), nullable=False)
+
+
+def _sqlite() -> bool:
+    return op.get_bind().dialect.name == "sqlite"

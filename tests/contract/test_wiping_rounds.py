@@ -1,0 +1,84 @@
+"""What a record system's sender does with what it finds: newer holders, order among systems, the words of ATTENTION."""
+
+from datetime import timedelta
+
+import pytest
+from builders import RECORD_SYSTEMS, World, advance, enrolled, state_of, wipe_all
+from builders_cycles import engine, events_of, facts_of, staff
+
+from fallow.domain.attention import Attention, Reason
+from fallow.domain.cycle import ref
+from fallow.domain.events import Kind
+from fallow.domain.lifecycle import State
+from fallow.domain.obligations import Status, TargetKind
+from fallow.store import obligations
+
+
+def at_wiping(world: World) -> str:
+    """Return a cycle whose record systems are owed."""
+    cycle_id = enrolled(world)[0]
+    advance(world, cycle_id, State.WIPING)
+    engine(world).stages.clear(ref(cycle_id), TargetKind.RECORDS)
+    return cycle_id
+
+
+def statuses(world: World, cycle_id: str) -> dict[str, Status]:
+    """Return how far each record system is."""
+    with world.installation.db.read() as tx:
+        return {row.target_id: Status(row.status) for row in obligations.of_cycle(tx, cycle_id)}
+
+
+def test_a_newer_holders_row_stops_the_stage(world: World) -> None:
+    """The number stays in WIPING with a reason of its own and the collections named, whatever else is clean; a retry looks again."""
+    world.record_systems["crm"].newer = 1
+    cycle_id = enrolled(world)[0]
+    advance(world, cycle_id, State.RESELLABLE)
+    stopped = (state_of(world, cycle_id), facts_of(world, cycle_id).attention)
+
+    world.record_systems["crm"].newer = 0
+    engine(world).commands.retry(staff(world).operator, cycle_id, "it was a test call")
+    advance(world, cycle_id, State.RESELLABLE)
+
+    assert stopped == (State.WIPING, {Attention(Reason.NEWER_HOLDER, "crm")})
+    raised = [event.body for event in events_of(world, cycle_id) if event.kind is Kind.ATTENTION_RAISED]
+    assert raised == [{"attention": "newer-holder:crm", "why": list(world.record_systems["crm"].collections)}]
+    assert state_of(world, cycle_id) is State.RESELLABLE
+
+
+@pytest.mark.parametrize("system_id", RECORD_SYSTEMS)
+@pytest.mark.parametrize(("field", "reason"), [("remaining", Reason.WIPE_INCOMPLETE), ("newer", Reason.NEWER_HOLDER)])
+def test_no_path_reaches_unbinding_with_a_receipt_missing(world: World, system_id: str, field: str, reason: Reason) -> None:
+    """Each system alone keeps the stage from settling, however often everybody looks; the others' receipts stand."""
+    setattr(world.record_systems[system_id], field, 1)
+    cycle_id = at_wiping(world)
+
+    for _ in range(3):
+        wipe_all(world)
+        engine(world).stages.clear(ref(cycle_id), TargetKind.RECORDS)
+
+    assert state_of(world, cycle_id) is State.WIPING
+    assert facts_of(world, cycle_id).attention == {Attention(reason, system_id)}
+    assert {target_id for target_id, status in statuses(world, cycle_id).items() if status is not Status.DISCHARGED} == {system_id}
+
+
+def test_a_system_waits_for_those_that_come_before_it(world: World) -> None:
+    """What must be erased after another is claimed only once that one is discharged, and is due for nobody before."""
+    first, second = list(world.record_systems)[:2]
+    world.record_systems[first].after = frozenset({second})
+    world.record_systems[second].down = True
+    cycle_id = at_wiping(world)
+    after = {system_id: system.after for system_id, system in world.record_systems.items()}
+
+    wipe_all(world)
+    with world.installation.db.read() as tx:
+        due_before = obligations.due_targets(tx, after)
+    world.record_systems[second].down = False
+    world.clock.pass_by(timedelta(minutes=1))
+    wipe_all(world)
+    with world.installation.db.read() as tx:
+        due_then = obligations.due_targets(tx, after)
+    wipe_all(world)
+
+    assert first not in due_before
+    assert first in due_then
+    assert set(statuses(world, cycle_id).values()) == {Status.DISCHARGED}
