@@ -74,7 +74,7 @@ def prepare(world: World) -> None:
     database = Database(url)
     schema.upgrade(database.engine)
     database.close()
-    with world.copied("enrolled") as copy, _wired(world, url, copy) as wired:
+    with _wired(world, url, world.afresh("enrolled")) as wired:
         report = enrol_file(wired.installation, _BENCH, _csv(taken(world)))
         if report.accepted != len(taken(world)):
             what = f"Of {report.rows} numbers {report.accepted} were enrolled; the first rejection: {report.rejections[:1]}."

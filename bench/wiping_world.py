@@ -1,4 +1,4 @@
-"""The world of the wiping part: a PostgreSQL of one's own with six record systems in six databases, copied afresh for each run.
+"""The world of the wiping part: a PostgreSQL of one's own with six record systems in six databases, whose tables each run gets afresh.
 
 Each system has one table with an indexed number column. ``calls`` is the large one: 20 rows of each cancelled number and a hundred
 of other people, in no order, so that one number's rows lie on as many pages. Two systems keep their rows, restricted.
@@ -28,10 +28,22 @@ KEPT_FOR = timedelta(days=730)
 RESTRICTED = "RESTRICTED"
 _FIRST_CANCELLED, _FIRST_OTHER = 13_800_000_000, 13_900_000_000
 _LEFT = datetime(2025, 6, 1, 9, 0, tzinfo=UTC)
+#: Schema of the tables that are only copied from.
+_PRISTINE = "pristine"
 _A_YEAR = 365 * 86_400
-_TABLE = """CREATE TABLE {} (id bigint PRIMARY KEY, msisdn text NOT NULL, began_at timestamptz NOT NULL, note text,
+_TABLE = """CREATE TABLE {} (id bigint NOT NULL, msisdn text NOT NULL, began_at timestamptz NOT NULL, note text,
     status text NOT NULL, basis text, kept_until date)"""
 _LINES = "CREATE TABLE lines (msisdn text PRIMARY KEY, status text NOT NULL)"
+#: The same rows on the same pages, and indexes as if built long ago. It need not wait: all is on disk after the checkpoint that follows.
+_AFRESH = (
+    "SET synchronous_commit = off",
+    "DROP TABLE IF EXISTS {table}",
+    "CREATE TABLE {table} (LIKE {pristine})",
+    "INSERT INTO {table} SELECT * FROM {pristine} ORDER BY id",
+    "ALTER TABLE {table} ADD PRIMARY KEY (id)",
+    "CREATE INDEX ON {table} (msisdn)",
+    "VACUUM ANALYZE {table}",
+)
 _IN_SCOPE = "EXISTS (SELECT FROM unnest(%s::text[], %s::timestamptz[]) AS o(n, u) WHERE o.n = t.msisdn AND t.began_at <= o.u)"
 _ROWS = "SELECT status, count(*), sum(hashtextextended(t::text, 0))::text FROM {} t"
 _MAP_HEAD = """[line_register]
@@ -103,7 +115,7 @@ SYSTEMS = (
 
 @dataclass(frozen=True)
 class Copy:
-    """A fresh copy of all six databases.
+    """All six tables as they were at first.
 
     Attributes:
         urls: SQLAlchemy URL of each system's database.
@@ -142,29 +154,28 @@ class World:
     orders: Sequence[WipeOrder]
 
     def make(self) -> None:
-        """Fill the six databases that the copies are made of."""
+        """Make the six databases, and in each the table that every run gets a copy of."""
         for system in SYSTEMS:
             url = self.server.create_database(system.system_id)
             with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
                 self._fill(connection, system)
 
-    @contextmanager
-    def copied(self, label: str) -> Iterator[Copy]:
-        """Give a copy under a name of its own, with all that was written before on disk; drop it at the end."""
-        names = {system.system_id: f"{system.system_id}_{label}" for system in SYSTEMS}
-        for system_id, name in names.items():
-            self.copy_database(system_id, name)
+    def afresh(self, label: str) -> Copy:
+        """Make every table what it was at first, with all that was written so far on disk; what an earlier run left is gone."""
+        copy = Copy({each.system_id: self.server.url_of(each.system_id) for each in SYSTEMS}, self.folder / f"records-{label}.toml")
+        copy.records.write_text(_MAP_HEAD + "".join(_mapped(each, copy.urls[each.system_id]) for each in SYSTEMS))
+        for system in SYSTEMS:
+            names = {"table": sql.Identifier(system.table), "pristine": sql.Identifier(_PRISTINE, system.table)}
+            with copy.connect(system) as connection:
+                connection.autocommit = True
+                for statement in _AFRESH:
+                    connection.execute(sql.SQL(statement).format(**names))
         self.administer(sql.SQL("CHECKPOINT"))
-        urls = {system_id: self.server.url_of(name) for system_id, name in names.items()}
-        records = self.folder / f"records-{label}.toml"
-        records.write_text(_MAP_HEAD + "".join(_mapped(system, urls[system.system_id]) for system in SYSTEMS))
-        yield Copy(urls, records)
-        for name in names.values():
-            self.drop_database(name)
+        return copy
 
     def copy_database(self, template: str, name: str) -> None:
         """Copy a database that nobody is connected to."""
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         self.administer(statement.format(sql.Identifier(name), sql.Identifier(template)))
 
     def drop_database(self, name: str) -> None:
@@ -194,7 +205,7 @@ class World:
         """Ask the untouched database what must be left, and how many rows are in scope."""
         columns = [order.number.text for order in orders], [order.disconnected_at for order in orders]
         url = self.server.url_of(system.system_id).replace("+psycopg", "", 1)
-        table = sql.Identifier(system.table)
+        table = sql.Identifier(_PRISTINE, system.table)
         with psycopg.connect(url, options="-c timezone=UTC") as connection:
             left = sql.SQL(f"{_ROWS} WHERE NOT {_IN_SCOPE} GROUP BY status ORDER BY status").format(table)
             scope = sql.SQL(f"SELECT count(*) FROM {{}} t WHERE {_IN_SCOPE}").format(table)
@@ -202,13 +213,13 @@ class World:
             return connection.execute(left, columns).fetchall(), in_scope
 
     def _fill(self, connection: psycopg.Connection, system: System) -> None:
-        table = sql.Identifier(system.table)
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(_PRISTINE)))
+        table = sql.Identifier(_PRISTINE, system.table)
         connection.execute(sql.SQL(_TABLE).format(table))
         copy = sql.SQL("COPY {} (id, msisdn, began_at, note, status) FROM STDIN").format(table)
         with connection.cursor() as cursor, cursor.copy(copy) as into:
             for line in self._lines(system):
                 into.write(line)
-        connection.execute(sql.SQL("CREATE INDEX {} ON {} (msisdn)").format(sql.Identifier(f"{system.table}_msisdn"), table))
         if system is SYSTEMS[0]:
             connection.execute(_LINES)
             with connection.cursor() as cursor, cursor.copy("COPY lines FROM STDIN") as into:
@@ -248,7 +259,7 @@ def running(numbers: int) -> Iterator[World]:
 
 
 def _order(place: int) -> WipeOrder:
-    return WipeOrder(f"n_{place}/1", E164(f"+86{_FIRST_CANCELLED + place}"), _LEFT + timedelta(hours=place % 720))
+    return WipeOrder(f"n_{place}/1", E164(f"+86{_FIRST_CANCELLED + place}"), _LEFT + timedelta(hours=place % 720), pseudonym=f"{place:026}")
 
 
 def _mapped(system: System, url: str) -> str:

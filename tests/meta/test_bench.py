@@ -74,13 +74,13 @@ def test_a_tiny_wiping_writes_its_rows(tmp_path: Path) -> None:
 def test_a_wiping_that_is_not_done_is_void() -> None:
     """A run after which the rows are as before, or another's have changed as well, has no figure."""
     with wiping_world.running(2) as world:
-        with world.copied("untouched") as copy, pytest.raises(wiping_world.Void, match="crm"):
+        copy = world.afresh("wiped")
+        with pytest.raises(wiping_world.Void, match="crm"):
             world.demand_right(copy.contents(), world.orders, copy.contents())
-        with world.copied("emptied") as copy:
-            with copy.connect(wiping_world.SYSTEMS[0]) as connection:
-                connection.execute("UPDATE subscribers SET status = 'RESTRICTED'")
-            with pytest.raises(wiping_world.Void, match="crm"):
-                world.demand_right(copy.contents(), world.orders, copy.contents())
+        with copy.connect(wiping_world.SYSTEMS[0]) as connection:
+            connection.execute("UPDATE subscribers SET status = 'RESTRICTED'")
+        with pytest.raises(wiping_world.Void, match="crm"):
+            world.demand_right(copy.contents(), world.orders, copy.contents())
 
 
 @pytest.mark.parametrize(("arguments", "named"), [(["no-such-part"], "no-such-part"), (["pipeline", "--numbers", "0"], "--numbers")])
