@@ -13,6 +13,7 @@ from fallow.operations.register import GuardedRegister
 from fallow.platforms import signing
 from fallow.platforms.http_platform import HttpPlatform
 from fallow.platforms.platform_map import PlatformEntry, load_platform_map
+from fallow.platforms.signed_exchange import SignedExchanges
 from fallow.platforms.transport import Transport
 from fallow.records.records_map import RecordsMap, load_records_map
 from fallow.settings import Settings
@@ -53,6 +54,16 @@ def open_database(settings: Settings, clock: Clock | None = None) -> Database:
     return db
 
 
+def open_records(settings: Settings, clock: Clock | None = None) -> RecordsMap:
+    """Open the records map with a way to the systems that are reached over HTTP; nothing is connected yet.
+
+    Raises:
+        MapRefused: naming the file, the key and the remedy.
+    """
+    path = settings.file("records")
+    return load_records_map(path, SignedExchanges(path, lambda: _request_key(keys.Keys(settings.file("keys"))), clock or _HostClock()))
+
+
 def wire(settings: Settings, clock: Clock | None = None) -> Wired:
     """Put an installation together.
 
@@ -61,7 +72,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
     """
     db = open_database(settings, clock)
     ring = keys.Keys(settings.file("keys"))
-    records = load_records_map(settings.file("records"))
+    records = open_records(settings, clock)
     entries = load_platform_map(settings.file("platforms"))
     demand_apart(records.systems, entries)
     policy = load_policy(
@@ -71,7 +82,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
         platforms={platform_id: entry.category for platform_id, entry in entries.items()},
     )
     transport = Transport()
-    request_key = signing.SigningKey(seed(ring, "request"))
+    request_key = _request_key(ring)
     tags = TagSigner(ring)
     installation = Installation(
         db=db,
@@ -102,6 +113,10 @@ def demand_apart(record_systems: Collection[str], platforms: Collection[str]) ->
     if shared:
         what = f"The maps name {', '.join(shared)} both as a record system and as a platform."
         raise MapRefused(what, remedy="give each an id of its own in records.toml and platforms.toml.")
+
+
+def _request_key(ring: keys.Keys) -> signing.SigningKey:
+    return signing.SigningKey(seed(ring, "request"))
 
 
 def _pace(entry: PlatformEntry) -> Pace:

@@ -1,5 +1,8 @@
 """A carrier's database as its own programs see it, on any kind of database, and the map that leads the engine to it."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +18,22 @@ OTHER = E164("+8613800000002")
 BRITISH = E164("+442079460001")
 JERSEY = E164("+447797712345")
 
-# `{instant}` and `{naive}` become each database's own column types.
+# The placeholders become each database's own column types (TYPES).
 TABLES = """
-CREATE TABLE subscribers (id INTEGER PRIMARY KEY, msisdn TEXT, name TEXT, activated_at {instant}, status TEXT,
-    legal_basis TEXT, restricted_until TEXT);
-CREATE TABLE calls (id INTEGER PRIMARY KEY, caller TEXT, callee TEXT, began_at {naive});
-CREATE TABLE contacts (id INTEGER PRIMARY KEY, phone TEXT, country TEXT, added_on DATE);
+CREATE TABLE subscribers (id INTEGER PRIMARY KEY, msisdn {number}, name TEXT, activated_at {instant}, status {word},
+    legal_basis TEXT, restricted_until {word});
+CREATE TABLE calls (id INTEGER PRIMARY KEY, caller {number}, callee {number}, began_at {naive});
+CREATE TABLE contacts (id INTEGER PRIMARY KEY, phone {number}, country TEXT, added_on DATE);
 CREATE TABLE notes (id INTEGER PRIMARY KEY, digits BIGINT, written_at TEXT);
-CREATE TABLE lines (msisdn TEXT, status TEXT)
+CREATE TABLE lines (msisdn {number}, status {word})
 """
+_TEXT = {"number": "TEXT", "word": "TEXT"}
+# MariaDB's TIMESTAMP takes no offset in a literal; its own test plants it (test_records_mariadb.py).
+TYPES = {
+    "sqlite": _TEXT | {"instant": "TEXT", "naive": "DATETIME"},
+    "postgresql": _TEXT | {"instant": "TIMESTAMP WITH TIME ZONE", "naive": "TIMESTAMP"},
+    "mariadb": {"number": "VARCHAR(32)", "word": "VARCHAR(64)", "instant": "VARCHAR(40)", "naive": "DATETIME(6)"},
+}
 MAP = """
 [line_register]
 system = "crm"
@@ -88,8 +98,39 @@ class Carrier:
 
     def run(self, statement: str, **values: object) -> None:
         """Do one statement as the carrier."""
+        quoted = self.engine.dialect.identifier_preparer.quote("lines")  # a reserved word on MariaDB
         with self.engine.begin() as connection:
-            connection.execute(text(statement), values)
+            connection.execute(text(re.sub(r"\blines\b", quoted, statement)), values)
+
+    @property
+    def kind(self) -> str:
+        """``sqlite``, ``postgresql`` or ``mariadb``."""
+        return self.engine.dialect.name
+
+    def raise_on_delete(self, table: str, row: str) -> None:
+        """Add a trigger that refuses to delete a table's rows for which something holds of ``old``, and says a number."""
+        if self.kind == "sqlite":
+            body = f"WHEN ({row}) BEGIN SELECT RAISE(ABORT, 'audit lock 8613800000001'); END"
+        elif self.kind == "mariadb":
+            body = f"IF {row} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'audit lock 8613800000001'; END IF"
+        else:
+            raising = "BEGIN RAISE EXCEPTION 'audit lock 8613800000001'; END"
+            self.run(f"CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ {raising} $$")
+            body = f"WHEN ({row}) EXECUTE FUNCTION keep()"
+        self.run(f"CREATE TRIGGER keep BEFORE DELETE ON {table} FOR EACH ROW {body}")
+
+    @contextmanager
+    def locking(self, table: str) -> Iterator[None]:
+        """Keep everybody else out of a table (SQLite: out of the database)."""
+        lock, unlock = {
+            "sqlite": ("BEGIN EXCLUSIVE", "ROLLBACK"),
+            "postgresql": (f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE", "ROLLBACK"),
+            "mariadb": (f"LOCK TABLES {table} WRITE", "UNLOCK TABLES"),
+        }[self.kind]
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql(lock)
+            yield
+            connection.exec_driver_sql(unlock)
 
     def ids(self, table: str, where: str = "1 = 1") -> list[int]:
         """Return the primary keys of a table's rows, sorted."""

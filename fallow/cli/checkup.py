@@ -12,7 +12,7 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from fallow.bootstrap import demand_apart, open_database
+from fallow.bootstrap import demand_apart, open_database, open_records
 from fallow.cli import logs
 from fallow.cli.ending import fault_of
 from fallow.domain.errors import FallowError
@@ -21,7 +21,7 @@ from fallow.intake.policy_file import load_policy
 from fallow.operations.diagnosis import Diagnosis, diagnose
 from fallow.operations.key_epochs import EpochStanding, standing
 from fallow.platforms.platform_map import PlatformEntry, load_platform_map
-from fallow.records.records_map import RecordsMap, load_records_map
+from fallow.records.records_map import RecordsMap
 from fallow.settings import Settings, load
 from fallow.store.keys import Keys
 from fallow.store.wrapping import WrappingKeys
@@ -159,7 +159,7 @@ def _contents(found: Diagnosis) -> Iterator[Finding]:
 
 
 def _maps(settings: Settings) -> Iterator[Finding]:
-    records = load_records_map(settings.file("records"))
+    records = open_records(settings)
     try:
         platforms = load_platform_map(settings.file("platforms"))
         yield from _owing(settings, {*records.systems, *platforms})
@@ -215,7 +215,7 @@ def _tables(records: RecordsMap) -> Iterator[Finding]:
         except FallowError as error:
             yield _red(f"records: {subject}", error)
         else:
-            yield Finding(Colour.GREEN, f"records: {subject}", "reachable, its tables are as mapped")
+            yield Finding(Colour.GREEN, f"records: {subject}", "reachable, and as mapped")
 
 
 async def _temporal(settings: Settings) -> list[Finding]:

@@ -9,9 +9,10 @@ import asyncio
 import itertools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
@@ -50,7 +51,7 @@ async def resolve_by_system(host: str, port: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A successful response (2xx).
+    """A successful response (2xx), or one of another status that was asked for.
 
     Attributes:
         status: the HTTP status.
@@ -93,8 +94,17 @@ class Transport:
         # One pool per host: a pool shared by address could send one platform's numbers over another's TLS session.
         self._clients: dict[str, httpx.AsyncClient] = {}
 
-    async def post(self, endpoint: Endpoint, headers: Mapping[str, str], body: bytes, total_seconds: float) -> Reply:
+    async def post(
+        self, endpoint: Endpoint, headers: Mapping[str, str], body: bytes, total_seconds: float, *, reads: Container[int] = ()
+    ) -> Reply:
         """Send one request; everything together takes at most ``total_seconds``.
+
+        Args:
+            endpoint: where to.
+            headers: beside the transport's own.
+            body: the bytes to send.
+            total_seconds: for all attempts, the answer read.
+            reads: statuses other than 2xx whose response is returned like a successful one, because its body says more.
 
         Raises:
             TargetUnavailable: not reached, too slow, too big, broken off, compressed, redirected, 5xx, or a 4xx about url or keys.
@@ -103,7 +113,7 @@ class Transport:
         try:
             async with asyncio.timeout(total_seconds):
                 addresses = itertools.cycle(await self._addresses(endpoint))
-                return await self._retry.copy()(self._exchange, endpoint, addresses, headers, body, total_seconds)
+                return await self._retry.copy()(self._exchange, endpoint, addresses, headers, body, total_seconds, reads)
         except TimeoutError:
             trouble = "did not answer within its timeout"
         except httpx.HTTPError as error:
@@ -129,7 +139,13 @@ class Transport:
         return list(dict.fromkeys(addresses))
 
     async def _exchange(
-        self, endpoint: Endpoint, addresses: Iterator[Address], headers: Mapping[str, str], body: bytes, total_seconds: float
+        self,
+        endpoint: Endpoint,
+        addresses: Iterator[Address],
+        headers: Mapping[str, str],
+        body: bytes,
+        total_seconds: float,
+        reads: Container[int],
     ) -> Reply:
         client = self._client(endpoint)
         request = client.build_request(
@@ -142,14 +158,14 @@ class Transport:
         )
         response = await client.send(request, stream=True)
         try:
-            _demand_success(endpoint, response)
+            _demand_success(endpoint, response, reads)
             return Reply(response.status_code, dict(response.headers), await _body(endpoint, response))
         finally:
             await response.aclose()
 
     def _client(self, endpoint: Endpoint) -> httpx.AsyncClient:
         if endpoint.scheme == "https" and self._trust is None:
-            self._trust = httpx.create_ssl_context(trust_env=False)
+            self._trust = _public_authorities()
         origin = f"{endpoint.scheme}://{endpoint.authority}"
         if origin not in self._clients:
             self._clients[origin] = httpx.AsyncClient(
@@ -163,12 +179,18 @@ class Transport:
         return self._clients[origin]
 
 
-def _demand_success(endpoint: Endpoint, response: httpx.Response) -> None:
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    """Return certifi's authorities; made once, because making it takes longer than a short-lived transport's one request."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _demand_success(endpoint: Endpoint, response: httpx.Response, reads: Container[int]) -> None:
     status = response.status_code
-    if status in _BLAMES_THE_ITEMS:
+    if status in _BLAMES_THE_ITEMS and status not in reads:
         what = f"The endpoint {endpoint.authority} rejected the request with status {status}."
         raise RequestRejected(what, remedy="compare docs/platforms.md with the platform's log; check its url and keys.")
-    if not response.is_success:
+    if not response.is_success and status not in reads:
         wait = read_retry_after(response.headers.get("retry-after"), datetime.now(UTC))
         raise _unavailable(endpoint, f"answered with status {status}", wait)
     if response.headers.get("content-encoding", "identity").lower() != "identity":

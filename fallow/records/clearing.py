@@ -73,7 +73,7 @@ class Clearing:
     ) -> list[KeptRow]:
         """Return the rows that a clearing would delete, locked until the transaction ends, as they are to be sealed."""
         mapped, table = self._ground.mapped, self._ground.table
-        wanted = select(self._o.c.k.label("fallow_k"), table).join(self._o, self._scope).with_for_update(of=table)
+        wanted = select(self._o.c.k.label("fallow_k"), table).select_from(table).join(self._o, self._scope).with_for_update(of=table)
         found = connection.execute(wanted, bound).mappings()
         rows = [(row["fallow_k"], {name: _plain(row[table.c[name]]) for name in table.c.keys()}) for row in found]  # noqa: SIM118 - not a mapping
         return [
@@ -114,7 +114,8 @@ class Clearing:
         if restrict is None or archive is None:
             return None
         names = [name for name in table.c.keys() if name not in (restrict.basis_column, restrict.expiry_column)]  # noqa: SIM118
-        copied = select(*(table.c[name] for name in names), literal(restrict.basis, String()), self._o.c.e).join(self._o, self._scope)
+        values = [*(table.c[name] for name in names), literal(restrict.basis, String()), self._o.c.e]
+        copied = select(*values).select_from(table).join(self._o, self._scope)
         return insert(archive).from_select([*names, restrict.basis_column, restrict.expiry_column], copied)
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Column, Connection, Engine, MetaData, String, Table, create_engine, text
+from sqlalchemy import URL, Column, Connection, MetaData, String, Table, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 
 from fallow.domain.errors import FallowError, MapRefused, TargetUnavailable, WipeRefused
+from fallow.records.engines import is_refused_by_mariadb, reading_engine, writing_engine
 
 Result = TypeVar("Result")
 
@@ -40,12 +41,12 @@ class Database:
         try:
             address = _anchored(make_url(url), mapped_in.parent)
             # Two engines: what the deleting side believes must not be what the read-back sees.
-            self._writing = _engine(address, timeout_for)
-            self._reading = _engine(address, timeout_for)
+            self._writing = writing_engine(address, timeout_for)
+            self._reading = reading_engine(address, timeout_for)
         except (ArgumentError, NoSuchModuleError, ImportError):
             fault = MapRefused(
                 f"{mapped_in}: the url of record system {system_id} can't be used.",
-                remedy="write an SQLAlchemy URL with an installed driver: sqlite:///… or postgresql+psycopg://…",
+                remedy="write an SQLAlchemy URL with an installed driver: sqlite:///…, postgresql+psycopg://… or mariadb+pymysql://…",
             )
         else:
             return
@@ -53,7 +54,7 @@ class Database:
 
     @property
     def dialect(self) -> str:
-        """Name of the database's kind: ``sqlite``, ``postgresql`` or another."""
+        """Name of the database's kind: ``sqlite``, ``postgresql``, ``mariadb`` (``mysql`` where the URL says so) or another."""
         return self._writing.dialect.name
 
     @property
@@ -73,8 +74,6 @@ class Database:
         if steady and self.dialect != "sqlite":
             engine = engine.execution_options(isolation_level="REPEATABLE READ")
         with engine.begin() as connection:
-            if self.dialect == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 
     def collation(self, column: Column[Any]) -> tuple[str, str] | None:
@@ -146,9 +145,9 @@ class Database:
 def _is_refusal(error: SQLAlchemyError) -> bool:
     if isinstance(error, (IntegrityError, DataError)):
         return True
+    cause = error.orig if isinstance(error, DBAPIError) else None
     # PostgreSQL's drivers report what a trigger raises (class P0), or a view's check (44), as an error of programming.
-    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    return str(state)[:2] in {"P0", "44"}
+    return str(getattr(cause, "sqlstate", None))[:2] in {"P0", "44"} or is_refused_by_mariadb(cause)
 
 
 def _anchored(url: URL, folder: Path) -> URL:
@@ -160,27 +159,3 @@ def _anchored(url: URL, folder: Path) -> URL:
     path = (folder / url.database).resolve()
     # mode=rw: a misspelt path must not become a new, empty and therefore clean database.
     return url.set(database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"})
-
-
-def _engine(url: URL, timeout_for: timedelta) -> Engine:
-    seconds = timeout_for.total_seconds()
-    return create_engine(
-        url,
-        hide_parameters=True,
-        pool_pre_ping=url.get_backend_name() != "sqlite",
-        pool_size=2,
-        max_overflow=2,
-        pool_timeout=seconds,
-        connect_args=_limits(url.get_backend_name(), seconds),
-    )
-
-
-def _limits(backend: str, seconds: float) -> dict[str, object]:
-    if backend == "sqlite":
-        return {"timeout": seconds}
-    if backend == "postgresql":
-        limit = max(1, int(seconds * 1000))
-        # UTC: a timestamp without offset is read as UTC everywhere, whatever the server's own zone.
-        options = f"-c timezone=UTC -c statement_timeout={limit} -c lock_timeout={limit}"
-        return {"connect_timeout": max(2, int(seconds)), "options": options}
-    return {}

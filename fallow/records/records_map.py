@@ -1,17 +1,23 @@
 """``records.toml`` into record systems and the line register. Imports the domain and pydantic."""
 
 import tomllib
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from fallow.domain.errors import MapRefused
-from fallow.records.database import Database
+from fallow.domain.ports import RecordSystem
+from fallow.records.kinds import ID, Connect, OpenContext, no_way_out, open_system
 from fallow.records.line_register import SqlLineRegister
-from fallow.records.map_schema import RecordsFile, SystemTable
-from fallow.records.sql import SqlRecordSystem
+from fallow.records.map_schema import RecordsFile
+from fallow.records.sql_kind import database_of
+
+_SQL = "sql"
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class RecordsMap:
         line_register_id: id of the system that holds the line register.
     """
 
-    systems: dict[str, SqlRecordSystem]
+    systems: dict[str, RecordSystem]
     line_register: SqlLineRegister
     line_register_id: str
 
@@ -35,8 +41,8 @@ class RecordsMap:
 
     @property
     def meanings(self) -> dict[str, dict[str, str]]:
-        """System id -> collection id -> digest of what the map says of it."""
-        return {system_id: system.meanings for system_id, system in self.systems.items()}
+        """System id -> collection id -> digest of what the map says of it; nothing of a system that has no ``meanings``."""
+        return {system_id: dict(getattr(system, "meanings", {})) for system_id, system in self.systems.items()}
 
     def close(self) -> None:
         """Close every connection. Safe to call again."""
@@ -45,53 +51,93 @@ class RecordsMap:
         self.line_register.close()
 
 
-def load_records_map(path: Path) -> RecordsMap:
-    """Read and check a records map; no database is opened yet.
+def load_records_map(path: Path, connect: Connect = no_way_out) -> RecordsMap:
+    """Read and check a records map; no system is connected yet.
+
+    Args:
+        path: the file.
+        connect: makes the way to systems that are reached over HTTP; without it they can be read about, not asked.
 
     Raises:
-        MapRefused: unreadable, an unknown or missing key, a value outside its list, or a URL that can't be used; names the
-            file, the key and the remedy, never a value.
+        MapRefused: unreadable, an unknown or missing key, a value outside its list, a kind that nobody brings, systems that wait for
+            each other, or a URL that can't be used; names the file, the key and the remedy, never a value.
     """
-    mapped = _checked(path)
-    databases = {system.id: _database(path, system) for system in mapped.system}
-    register_id = mapped.line_register.system
-    return RecordsMap(
-        {system.id: SqlRecordSystem(system, databases[system.id]) for system in mapped.system},
-        SqlLineRegister(mapped.line_register, databases[register_id]),
-        register_id,
-    )
+    document = _document(path)
+    entries = _entries(path, document)
+    mapped = _checked(path, document, entries)
+    context = OpenContext(path, connect)
+    systems = {str(entry["id"]): open_system(kind, entry, context) for kind, entry in entries}
+    demand_order(path, {system_id: system.after for system_id, system in systems.items()})
+    register = mapped.line_register
+    (home,) = [system for system in mapped.system if system.id == register.system]
+    return RecordsMap(systems, SqlLineRegister(register, database_of(home, path)), register.system)
 
 
-def _checked(path: Path) -> RecordsFile:
+def demand_order(path: Path, after: Mapping[str, frozenset[str]]) -> None:
+    """Refuse systems that wait for each other, or for one that is not there: the numbers would wait for ever.
+
+    Args:
+        path: the records map, for messages.
+        after: system id -> ids of the systems that must be cleared before it.
+
+    Raises:
+        MapRefused: naming the systems, for a circle in the order in which each waits for the one before.
+    """
+    for system_id, earlier in after.items():
+        if unknown := sorted(earlier - after.keys()):
+            _refuse(path, f"system {system_id} comes after {', '.join(unknown)}, which is not a [[system]]", "correct after.")
     try:
-        return RecordsFile.model_validate(tomllib.loads(path.read_text("utf-8")))
+        TopologicalSorter(after).prepare()
+    except CycleError as error:
+        circle = " → ".join(error.args[1])
+    else:
+        return
+    _refuse(path, f"these systems wait for each other: {circle}", "take one of them out of the other's after.")
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         _refuse(path, f"can't be read ({type(error).__name__})", "check the path and its permissions.")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         _refuse(path, f"is not TOML: {error}", "mend the syntax at that place.")
+
+
+def _entries(path: Path, document: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return kind and keys of each ``[[system]]``; what is no list of tables is left to the schema."""
+    listed = document.get("system")
+    tables = listed if isinstance(listed, list) and all(isinstance(each, dict) for each in listed) else []
+    for place, table in enumerate(tables):
+        if not isinstance(table.get("kind", _SQL), str):
+            _refuse(path, f"key system.{place}.kind is no text", "write the name of a kind, such as sql or http.")
+        if not isinstance(table.get("id"), str) or not ID.match(table["id"]):
+            _refuse(path, f"key system.{place}.id is missing or not of a-z 0-9 -", "write 1 to 40 of a-z 0-9 -, beginning with a letter.")
+    counted = Counter(str(table["id"]) for table in tables)
+    if twice := [each for each, times in counted.items() if times > 1]:
+        _refuse(path, f"two systems have the same id: {', '.join(twice)}", "give each system an id of its own.")
+    return [(table.get("kind", _SQL), {key: value for key, value in table.items() if key != "kind"}) for table in tables]
+
+
+def _checked(path: Path, document: Mapping[str, Any], entries: list[tuple[str, dict[str, Any]]]) -> RecordsFile:
+    """Check the line register and the systems that are SQL databases: it is one of theirs."""
+    places = [place for place, (kind, _) in enumerate(entries) if kind == _SQL]
+    ours = {**document, "system": [entries[place][1] for place in places]} if entries else document
+    try:
+        return RecordsFile.model_validate(ours)
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+        where = ".".join(str(part) for part in _located(fault["loc"], places)) or "(whole file)"
         unknown = fault["type"] == "extra_forbidden"
         remedy = "remove the key; it is not known." if unknown else "compare with examples/records.toml."
         _refuse(path, f"key {where}: {fault['msg']}", remedy)
 
 
-def _database(path: Path, system: SystemTable) -> Database:
-    return Database(system.id, _url(path, system), mapped_in=path, timeout_for=system.timeout)
-
-
-def _url(path: Path, system: SystemTable) -> str:
-    if system.url_file is None:
-        return str(system.url)
-    file = path.parent / system.url_file
-    try:
-        if file.stat().st_mode & 0o077:
-            _refuse(path, f"system {system.id}: its url_file can be read by others", f"chmod 600 {file}")
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        what = f"system {system.id}: its url_file can't be read ({type(error).__name__})"
-        _refuse(path, what, "check the path and its permissions.")
+def _located(loc: tuple[int | str, ...], places: list[int]) -> tuple[int | str, ...]:
+    """Return where a fault is in the file, which holds other systems between the SQL ones."""
+    if len(loc) > 1 and loc[0] == "system" and isinstance(loc[1], int) and loc[1] < len(places):
+        return ("system", places[loc[1]], *loc[2:])
+    return loc
 
 
 def _refuse(path: Path, what: str, remedy: str) -> NoReturn:

@@ -1,15 +1,19 @@
-"""A carrier's database for the contracts of record systems, on SQLite and on PostgreSQL."""
+"""A carrier's database for the contracts of record systems, on SQLite, PostgreSQL and MariaDB."""
 
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from carrier_database import MAP, TABLES, Carrier
-from sqlalchemy import create_engine, make_url, text
+from carrier_database import FORMER, MAP, OTHER, TABLES, TYPES, Carrier
+from record_server import EARLIER, Archive, Row, serving_records
+from sqlalchemy import create_engine, make_url
 
-from fallow.local import postgres
+from fallow.local import mariadb, postgres
+from fallow.local.unprivileged import DirectoryUnreachable
 from fallow.records.records_map import RecordsMap, load_records_map
+
+_SERVERS = {"postgresql": "new_postgres_database", "mariadb": "new_mariadb_database"}
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +21,7 @@ def new_postgres_database() -> Iterator[Callable[[], str]]:
     """Start PostgreSQL once; give a way to make databases in it."""
     try:
         server = postgres.start(fsync=False)
-    except (postgres.PostgresNotInstalled, postgres.PostgresDirectoryUnreachable) as missing:
+    except (postgres.PostgresNotInstalled, DirectoryUnreachable) as missing:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(missing))
@@ -26,21 +30,32 @@ def new_postgres_database() -> Iterator[Callable[[], str]]:
     server.stop()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
+def new_mariadb_database() -> Iterator[Callable[[], str]]:
+    """Start MariaDB once; give a way to make databases in it."""
+    try:
+        server = mariadb.start(fsync=False)
+    except (mariadb.MariadbNotInstalled, DirectoryUnreachable) as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+    made = iter(range(1_000))
+    yield lambda: server.create_database(f"carrier_{next(made)}")
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def carrier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Carrier]:
     """Give an empty carrier on each kind of database."""
-    if request.param == "sqlite":
-        url, types = f"sqlite:///{tmp_path / 'carrier.db'}", {"instant": "TEXT", "naive": "DATETIME"}
-    else:
-        url = request.getfixturevalue("new_postgres_database")()
-        types = {"instant": "TIMESTAMP WITH TIME ZONE", "naive": "TIMESTAMP"}
+    kind = request.param
+    url = f"sqlite:///{tmp_path / 'carrier.db'}" if kind == "sqlite" else request.getfixturevalue(_SERVERS[kind])()
     engine = create_engine(url)
-    with engine.begin() as connection:
-        for statement in TABLES.format(**types).split(";"):
-            connection.execute(text(statement))
     path = tmp_path / "records.toml"
     path.write_text(MAP.format(url=make_url(url).render_as_string(hide_password=False)))
-    yield Carrier(engine, path)
+    made = Carrier(engine, path)
+    for statement in TABLES.format(**TYPES[kind]).split(";"):
+        made.run(statement)
+    yield made
     engine.dispose()
 
 
@@ -67,3 +82,11 @@ def load(carrier: Carrier) -> Iterator[Callable[[str, str], RecordsMap]]:
     yield change
     for each in loaded:
         each.close()
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    """Serve an HTTP record system with rows of the former holder and of a stranger."""
+    with serving_records() as server:
+        server.rows += [Row("letters", FORMER.text, EARLIER), Row("contracts", FORMER.text, EARLIER), Row("letters", OTHER.text, EARLIER)]
+        yield Archive(server)

@@ -1,4 +1,4 @@
-"""What a look at the tables says against a records map, on SQLite and on PostgreSQL."""
+"""What a look at the tables says against a records map, on SQLite, PostgreSQL and MariaDB."""
 
 import re
 from collections.abc import Callable

@@ -86,8 +86,9 @@ def test_a_row_without_a_known_country_fails_the_read_back(carrier: Carrier, rec
 
     (receipt,) = records.systems["crm"].wipe([order(JERSEY)])
 
-    assert carrier.ids("contacts") == [2, 3, 4, 5, 6, 7]
-    assert by_collection(receipt.collections)["contacts"] == (2, 4)
+    small_counts_too = carrier.kind == "mariadb"  # there, text is compared without regard to case
+    assert carrier.ids("contacts") == ([2, 4, 5, 6, 7] if small_counts_too else [2, 3, 4, 5, 6, 7])
+    assert by_collection(receipt.collections)["contacts"] == ((3, 3) if small_counts_too else (2, 4))
 
 
 @pytest.mark.parametrize(("country", "says"), [("JE", LineStatus.OFF), ("GB", LineStatus.OFF), (None, LineStatus.UNKNOWN)])

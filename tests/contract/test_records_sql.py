@@ -1,4 +1,4 @@
-"""What a SQL record system promises, on SQLite and on PostgreSQL."""
+"""What a SQL record system promises, on SQLite, PostgreSQL and MariaDB."""
 
 import threading
 from dataclasses import replace
@@ -107,14 +107,9 @@ def test_a_locked_table_is_unavailable_and_leaks_nothing(carrier: Carrier, recor
     add_calls(carrier)
     crm = records.systems["crm"]
     crm.check()
-    is_sqlite = carrier.engine.dialect.name == "sqlite"
-    with carrier.engine.connect() as locking:
-        locking.exec_driver_sql("BEGIN EXCLUSIVE" if is_sqlite else "LOCK TABLE calls IN ACCESS EXCLUSIVE MODE")
+    with carrier.locking("calls"), pytest.raises(TargetUnavailable) as caught:
+        crm.wipe([order()])
 
-        with pytest.raises(TargetUnavailable) as caught:
-            crm.wipe([order()])
-
-        locking.rollback()
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert not any(secret in str(caught.value) for secret in ("13800000001", "SELECT", "DELETE", "UPDATE"))
     assert by_collection(crm.wipe([order()])[0].collections)["calls"] == (2, 0)
@@ -123,13 +118,7 @@ def test_a_locked_table_is_unavailable_and_leaks_nothing(carrier: Carrier, recor
 def test_a_refused_change_is_not_an_unreachable_system(carrier: Carrier, records: RecordsMap) -> None:
     """A trigger that stands against one number is said as such, without number or statement; the others go when sent alone."""
     add_calls(carrier)
-    if carrier.engine.dialect.name == "sqlite":
-        raising = "BEGIN SELECT RAISE(ABORT, 'audit lock 8613800000001'); END"
-    else:
-        body = "BEGIN RAISE EXCEPTION 'audit lock %', old.caller; END"
-        carrier.run(f"CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
-        raising = "EXECUTE FUNCTION keep()"
-    carrier.run(f"CREATE TRIGGER keep BEFORE DELETE ON calls FOR EACH ROW WHEN (old.caller = '8613800000001') {raising}")
+    carrier.raise_on_delete("calls", "old.caller = '8613800000001'")
     crm = records.systems["crm"]
 
     with pytest.raises(WipeRefused) as caught:
@@ -146,7 +135,7 @@ def test_a_row_that_another_needs_is_a_refused_change(carrier: Carrier, records:
     if carrier.engine.dialect.name == "sqlite":
         pytest.skip("SQLite leaves foreign keys alone unless a connection asks for them")
     add_calls(carrier)
-    carrier.run("CREATE TABLE disputes (call INTEGER REFERENCES calls (id))")
+    carrier.run("CREATE TABLE disputes (call_id INTEGER REFERENCES calls (id))")
     carrier.run("INSERT INTO disputes VALUES (1)")
 
     with pytest.raises(WipeRefused):
@@ -236,10 +225,11 @@ def test_a_missing_sqlite_file_is_not_a_clean_database(tmp_path: Path) -> None:
     assert not (tmp_path / "absent.db").exists()
 
 
-def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", ["postgresql+psycopg", "mariadb+pymysql"])
+def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path, driver: str) -> None:
     """A refused connection is worth another attempt, and the message keeps the password."""
     path = tmp_path / "records.toml"
-    path.write_text(MAP.format(url="postgresql+psycopg://me:secret@127.0.0.1:1/carrier"))
+    path.write_text(MAP.format(url=f"{driver}://me:secret@127.0.0.1:1/carrier"))
     loaded = load_records_map(path)
 
     with pytest.raises(TargetUnavailable) as caught:

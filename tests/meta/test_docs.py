@@ -238,7 +238,7 @@ def test_files_that_pages_name_exist(name: str) -> None:
 
 def test_every_page_can_be_found() -> None:
     """docs/index.md links each page; the README's tree names each folder of the engine."""
-    links = set(re.findall(r"\]\(([a-z]+)\.md\)", page("index")))
+    links = set(re.findall(r"\]\(([a-z-]+)\.md\)", page("index")))
     folders = {path.name for path in (ROOT / "fallow").iterdir() if any(path.glob("*.py"))}
 
     assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= links

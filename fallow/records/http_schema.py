@@ -1,0 +1,98 @@
+"""The shape of a ``[[system]]`` of the kind ``http``. Imports the domain and pydantic."""
+
+import hashlib
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from fallow.domain.durations import duration
+from fallow.domain.events import canonical
+
+#: Most orders times collections in one request, so that its answer fits into what the transport reads (256 KiB).
+_MOST_COUNTS = 1_500
+#: Two requests make a wipe, and a wipe must end within the 60 s for which its orders are claimed.
+_LONGEST_TIMEOUT = timedelta(seconds=25)
+
+
+def _duration(value: object) -> timedelta:
+    return duration(value if isinstance(value, str) else "")
+
+
+_Duration = Annotated[timedelta, BeforeValidator(_duration)]
+_Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+_Line = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class HttpCollection(_Table):
+    """What the system clears under one id, and how.
+
+    Attributes:
+        strategy: ``delete``; ``restrict``: kept by law and out of use, until it expires; ``rewrite``: what identifies is overwritten.
+        basis: for ``restrict`` and ``rewrite``, the legal basis of what is left.
+        keep_for: for ``restrict``, how long after the disconnect it is kept.
+    """
+
+    id: _Id
+    strategy: Literal["delete", "restrict", "rewrite"]
+    basis: _Line | None = None
+    keep_for: _Duration | None = None
+
+    @property
+    def meaning(self) -> str:
+        """First 16 hex digits of the SHA-256 of what this entry means."""
+        entry = self.model_dump(mode="json", exclude={"id"}, exclude_defaults=True)
+        return hashlib.sha256(canonical(entry).encode()).hexdigest()[:16]
+
+    @model_validator(mode="after")
+    def _strategy_is_complete(self) -> Self:
+        if (self.strategy == "delete") != (self.basis is None):
+            what = "strategies restrict and rewrite need a basis, and delete has none"
+            raise ValueError(what)
+        if (self.strategy == "restrict") != (self.keep_for is not None):
+            what = "strategy restrict needs keep_for, and only it may have one"
+            raise ValueError(what)
+        return self
+
+
+class HttpSystem(_Table):
+    """The entry.
+
+    Attributes:
+        url: https to a public host; ``/list``, ``/clear``, ``/verify`` and ``/expire`` are appended.
+        public_keys: one to four keys, any of which may sign the system's answers.
+        timeout: what one request may take altogether.
+        batch: most orders in one request.
+        after: ids of the systems that must be cleared before it.
+        backups_live_for: how long the system's backups live; receipts say until when they may still hold what was cleared.
+        not_reached: what clearing does not reach at once, such as a replica, in the operator's words.
+        allow_loopback: whether ``url`` may name this machine, over plain http too.
+    """
+
+    id: _Id
+    url: str
+    public_keys: list[str]
+    collections: list[HttpCollection] = Field(min_length=1)
+    timeout: _Duration = timedelta(seconds=10)
+    batch: int = Field(50, ge=1, le=500)
+    after: list[_Id] = Field(default_factory=list)
+    backups_live_for: _Duration | None = None
+    not_reached: list[_Line] = Field(default_factory=list)
+    allow_loopback: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len({each.id for each in self.collections}) != len(self.collections):
+            what = "two collections of one system have the same id"
+            raise ValueError(what)
+        if not timedelta() < self.timeout <= _LONGEST_TIMEOUT:
+            what = f"timeout is not from 1s to {_LONGEST_TIMEOUT.seconds}s"
+            raise ValueError(what)
+        if self.batch * len(self.collections) > _MOST_COUNTS:
+            what = f"batch times collections is over {_MOST_COUNTS}; make batch smaller"
+            raise ValueError(what)
+        return self
