@@ -35,7 +35,10 @@ from fallow.store.tables import CycleRow, ObligationRow
 _OURS = "fallow"
 #: Most numbers of a run.
 _MOST = 1_000
-_LONGEST = 600.0
+#: Most seconds of a run.
+_LONGEST = 300.0
+#: As many threads as a worker has, and one for each target.
+_THREADS = 16
 _SCAN_EVERY = 0.5
 _BENCH = Person("bench", Role.ADMINISTRATOR)
 _HEADER = "number,country,carrier,range_holder,class,disconnected_at,reason,prior_holders,hold_reference,source_ref"
@@ -128,12 +131,20 @@ async def _send(wired: Wired, numbers: int) -> Lap:
     def done() -> bool:
         return all(each.discharged >= numbers for each in noted) or time.monotonic() > gives_up
 
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS + len(noted)))
     cpu, began = time.process_time(), time.perf_counter()
     scanning = asyncio.create_task(_scan(bell))
-    turns = [sender.turn(each.target_id, turn_for=_LONGEST, beat=lambda: None, stopping=done) for each in noted]
-    await asyncio.gather(*turns)
+    await asyncio.gather(*(_turns(sender, each.target_id, done) for each in noted))
     scanning.cancel()
     return Lap(max(each.ended for each in noted) - began, time.process_time() - cpu, memory)
+
+
+async def _turns(sender: TargetSender, target_id: str, done: Callable[[], bool]) -> None:
+    """Take turn after turn, as a worker does: one that lost its lease is followed by the next."""
+    while not done():
+        over = await sender.turn(target_id, turn_for=_LONGEST, beat=lambda: None, stopping=done)
+        if over.why == "lease-lost":
+            print(f"senders: {target_id} lost its lease and takes another turn", flush=True)
 
 
 async def _scan(bell: Bell) -> None:
