@@ -48,9 +48,9 @@ check: setup ## lint, format, types and architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## measure against the named baselines (PART=pipeline for one part)
+bench: setup ## measure against the named baselines (PART=wiping for one part, SCALE=full for its full scale)
 	@$(FIND_SERVER) >/dev/null
-	$(BIN)/python -m bench $(PART)
+	$(BIN)/python -m bench $(PART) $(if $(SCALE),--scale $(SCALE))
 
 lock: ## choose package versions anew and write requirements.lock (needs uv)
 	uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-header \

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import pipeline
+from bench import pipeline, wiping
 from bench.asked import Asked
 from bench.figures import Figure, write
 from fallow.domain.errors import FallowError
 
-PARTS: Mapping[str, Callable[[Asked], list[Figure]]] = {"pipeline": pipeline.measure}
+PARTS: Mapping[str, Callable[[Asked], list[Figure]]] = {"pipeline": pipeline.measure, "wiping": wiping.measure}
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     # Ended from outside, the children and the scratch folder must go as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    asked = Asked(numbers=options.numbers, repeats=options.repeats, profile=options.profile)
+    asked = Asked(numbers=options.numbers, repeats=options.repeats, profile=options.profile, full=options.scale == "full")
     figures: list[Figure] = []
     try:
         for name in [options.part] if options.part else PARTS:
@@ -47,10 +47,11 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
     parser.add_argument("part", nargs="?", help=f"one of: {', '.join(PARTS)}; all of them where none is named")
     parser.add_argument("--list", action="store_true", help="name the parts and measure nothing")
-    parser.add_argument("--numbers", type=_positive, default=200, help="how many numbers a run takes through (200)")
+    parser.add_argument("--numbers", type=_positive, help="how many numbers a run takes through; each part has its own default")
+    parser.add_argument("--scale", choices=("tenth", "full"), default="tenth", help="size of parts that have a full scale (tenth)")
     parser.add_argument("--repeats", type=_positive, default=2, help="runs of each side, taken in turns (2)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the rows are written (bench/results/latest.json)")
-    parser.add_argument("--profile", type=Path, help="folder for cProfile files of the workers; the figures are worth nothing then")
+    parser.add_argument("--profile", type=Path, help="folder for cProfile files of the engine; the figures are worth nothing then")
     return parser.parse_args(arguments)
 
 

@@ -51,8 +51,10 @@ class Figure:
 
 
 def write(figures: Sequence[Figure], path: Path) -> None:
-    """Write the rows as a JSON list, instead of what was there."""
+    """Write the rows as a JSON list, instead of what was there; beside them ``….samples.json`` with every single value."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    samples = {figure.name: {"values": list(figure.values), "baseline_values": list(figure.baseline_values)} for figure in figures}
+    path.with_suffix(".samples.json").write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
     path.write_text(json.dumps([figure.row() for figure in figures], indent=1) + "\n", encoding="utf-8")
 
 

@@ -35,6 +35,8 @@ from workers import namespace
 from workers.connection import connect
 
 NAME = f"pipeline.{world.PLATFORMS}"
+#: How many numbers a run takes through where nothing else was asked for.
+_NUMBERS = 200
 #: The whole part ends within this, measured or not.
 _WITHIN = 120.0
 #: Quarantine in seconds: long enough for a worker that starts this many numbers a second, and to get going.
@@ -73,11 +75,12 @@ def _prepare(cleaning: ExitStack, asked: Asked, ends: float) -> runs.Batch:
     mine = settings.load()
     temporal = stack.temporal(folder, print, given=mine.temporal_cli, cache=mine.cache / "temporal")
     cleaning.callback(temporal.stop)
-    ripe_after = _GETS_GOING + asked.numbers // _STARTS_PER_SECOND
+    numbers = asked.count(usual=_NUMBERS)
+    ripe_after = _GETS_GOING + numbers // _STARTS_PER_SECOND
     made = world.build(folder, temporal.address, ripe_after)
     cleaning.callback(made.answering.stop)
     in_own_loop(lambda: namespace.prepare(stack.settings_of(folder)))
-    return runs.Batch(made, temporal, asked.numbers, ripe_after, ends, asked.profile)
+    return runs.Batch(made, temporal, numbers, ripe_after, ends, asked.profile)
 
 
 def _lap(batch: runs.Batch, side: str, run: Callable[[runs.Batch, int], runs.Lap], run_no: int) -> float:
