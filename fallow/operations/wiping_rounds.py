@@ -113,7 +113,7 @@ class WipingRounds:
                 if owed.status == Status.DISCHARGED:
                     continue
                 evidence = _evidence(receipt)
-                tx.session.merge(evidence)
+                tx.session.add(evidence)
                 for each in receipt.collections:
                     retention.note_restricted(tx, by_id[receipt.cycle_id], self.target_id, each)
                 raises, where = _fault(receipt)

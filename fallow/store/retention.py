@@ -118,7 +118,10 @@ def note(tx: Tx, cycle: CycleRow, kept: RetentionRow) -> None:
     if row is not None and row.destroyed_at is None:
         row.rows, row.basis = kept.rows, kept.basis
         return
-    tx.session.merge(kept)  # unknown so far, or destroyed once and kept anew: then without its tries
+    if row is None:
+        tx.session.add(kept)
+    else:
+        tx.session.merge(kept)  # destroyed once and kept anew: then without its tries
     cycles.record(
         tx,
         cycle,
