@@ -69,7 +69,7 @@ class Proxy:
         for source, target, delayed in ((client, server, False), (server, client, True)):
             threading.Thread(target=self._pump, args=(source, target, delayed), daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, delayed: bool) -> None:  # noqa: FBT001 - a thread's target
+    def _pump(self, source: socket.socket, target: socket.socket, delayed: bool) -> None:
         source.settimeout(_TICK)
         while not self._closing:
             try:

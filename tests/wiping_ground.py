@@ -207,7 +207,9 @@ class Wiping:
             receipt = json.loads(self._evidence(owed.evidence).body)
             assert [(each["collection"], each["remaining"]) for each in receipt["collections"]] == [(each, 0) for each in _COLLECTIONS]
             moved = Counter(
-                (each.body["target_id"], each.body["status"]) for each in events_of(self.world, cycle_id) if each.kind is Kind.OBLIGATION_MOVED
+                (each.body["target_id"], each.body["status"])
+                for each in events_of(self.world, cycle_id)
+                if each.kind is Kind.OBLIGATION_MOVED
             )
             assert moved["crm", "DISCHARGED"] == 1
             assert moved["crm", "REFUSED"] == 0
@@ -296,8 +298,8 @@ def _plant(carrier: Carrier, indices: Sequence[int]) -> None:
         carrier.run("INSERT INTO notes VALUES (:i, :n, '2025-01-01T00:00:00Z')", i=index, n=int(digits))
     carrier.run("INSERT INTO contacts VALUES (10000, '0612345678', 'FR', '2025-01-01')")
     carrier.run("INSERT INTO notes VALUES (10000, 33612345678, '2025-01-01T00:00:00Z')")
-    active = "INSERT INTO subscribers (id, msisdn, name, activated_at, status) VALUES (10000, '+33612345678', 'Y', '2020-01-01T00:00:00Z', 'active')"
-    carrier.run(active)
+    columns = "INSERT INTO subscribers (id, msisdn, name, activated_at, status)"
+    carrier.run(f"{columns} VALUES (10000, '+33612345678', 'Y', '2020-01-01T00:00:00Z', 'active')")
 
 
 def _call(carrier: Carrier, key: int, caller: str, callee: str) -> None:

@@ -8,6 +8,8 @@ from sqlite3 import Connection as SqliteConnection
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+#: Seconds after which the server ends a transaction whose client it no longer hears, and gives its locks back: as long as a claim.
+_IDLE = 60
 _MARIADB = frozenset({"mariadb", "mysql"})
 #: Error numbers with which MariaDB refuses the change itself, beside those that its driver calls errors of integrity or data:
 #: a view's rows (1288, 1369), an unreadable value (1292), a trigger that changes its own table (1442) or raises a
@@ -70,7 +72,9 @@ def _limits(backend: str, seconds: float) -> dict[str, object]:
     if backend == "postgresql":
         limit = max(1, int(seconds * 1000))
         # UTC: a timestamp without offset is read as UTC everywhere, whatever the server's own zone.
-        options = f"-c timezone=UTC -c statement_timeout={limit} -c lock_timeout={limit}"
+        options = (
+            f"-c timezone=UTC -c statement_timeout={limit} -c lock_timeout={limit} -c idle_in_transaction_session_timeout={_IDLE * 1000}"
+        )
         return {"connect_timeout": max(2, int(seconds)), "options": options}
     return _mariadb_limits(seconds) if backend in _MARIADB else {}
 
@@ -85,7 +89,7 @@ def _mariadb_limits(seconds: float) -> dict[str, object]:
         f"lock_wait_timeout = {whole}",  # for a table that is being altered
     )
     # MySQL passes over what stands between /*M! and */.
-    init = f"SET {', '.join(settings)} /*M! , max_statement_time = {seconds:.3f} */"
+    init = f"SET {', '.join(settings)} /*M! , max_statement_time = {seconds:.3f}, idle_transaction_timeout = {_IDLE} */"
     # The server's own limits come first: its answer says more than silence.
     silence = whole + 2
     return {"connect_timeout": whole + 1, "read_timeout": silence, "write_timeout": silence, "charset": "utf8mb4", "init_command": init}
