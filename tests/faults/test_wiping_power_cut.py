@@ -1,11 +1,12 @@
 """A SQLite carrier whose power is cut at random instants of a wipe: what the disk holds then is whole, and wiped clean by a repeat."""
 
+import contextlib
 import random
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
-import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -69,7 +70,8 @@ def cut_power(child: Child, folder: Path) -> list[tuple[Path, int]]:
     """Stop the program at random instants, copy what is on the disk, let it go on; return the copies and what it had said by then."""
     chance, copies = random.Random(7), list[tuple[Path, int]]()  # noqa: S311 - not for security
     while child.exit_code is None and len(copies) < CUTS:
-        time.sleep(chance.uniform(0, 0.03))  # the instant is what is random; nothing is waited for
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the instant is what is random
+            child.wait(timedelta(seconds=chance.uniform(0, 0.03)))
         child.send(signal.SIGSTOP)
         if not wait_until(lambda: stopped(child), timedelta(seconds=10)):
             break
