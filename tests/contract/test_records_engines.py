@@ -23,7 +23,7 @@ def test_a_session_waits_for_nothing_longer_than_the_map_says(carrier: Carrier, 
     if carrier.kind == "mariadb":
         carrier.run("SET GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT', GLOBAL time_zone = '+05:00'")
     try:
-        with getattr(records.systems["crm"]._database, side)() as connection:
+        with getattr(records.systems["crm"].database, side)() as connection:
             ask = {"mariadb": _MARIADB, "postgresql": _POSTGRESQL}.get(carrier.kind, "PRAGMA busy_timeout")
             found = tuple(connection.execute(text(ask)).one())
     finally:
@@ -99,7 +99,7 @@ def test_an_account_that_may_not_is_an_outage(carrier: Carrier, load: Callable[[
 def test_a_transaction_that_reads_first_may_still_write(carrier: Carrier, records: RecordsMap) -> None:
     """On SQLite too: it takes its turn at the beginning, and does not fail later because another wrote in between."""
     add_calls(carrier)
-    database = records.systems["crm"]._database
+    database = records.systems["crm"].database
     with database.writing() as connection:
         assert connection.execute(text("SELECT count(*) FROM calls")).scalar_one() == 5
         if carrier.kind == "sqlite":
