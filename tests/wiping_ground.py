@@ -146,12 +146,12 @@ class Wiping:
     @property
     def writing(self) -> Engine:
         """The engine that the record system changes rows by."""
-        return self.records.systems["crm"]._database._writing
+        return self.records.systems["crm"].database._writing
 
     @property
     def reading(self) -> Engine:
         """The engine that it reads back by."""
-        return self.records.systems["crm"]._database._reading
+        return self.records.systems["crm"].database._reading
 
     def round(self, system_id: str = "crm") -> Tally:
         """Let a system's sender do one round."""

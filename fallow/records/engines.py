@@ -8,6 +8,8 @@ from sqlite3 import Connection as SqliteConnection
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+#: Seconds after which the server ends a transaction whose client it no longer hears, and gives its locks back: as long as a claim.
+_IDLE = 60
 _MARIADB = frozenset({"mariadb", "mysql"})
 #: Error numbers with which MariaDB refuses the change itself, beside those that its driver calls errors of integrity or data:
 #: a view's rows (1288, 1369), an unreadable value (1292), a trigger that changes its own table (1442) or raises a
@@ -69,10 +71,17 @@ def _limits(backend: str, seconds: float) -> dict[str, object]:
         return {"timeout": seconds}
     if backend == "postgresql":
         limit = max(1, int(seconds * 1000))
-        # UTC: a timestamp without offset is read as UTC everywhere, whatever the server's own zone. And each statement is about a few
-        # numbers of many: where there is an index, it is the way (measured: a planner that guesses otherwise reads whole tables, and
-        # takes four times as long for 200 numbers in 120,000 rows). Without an index nothing changes but the estimate, hence no JIT.
-        options = f"-c timezone=UTC -c statement_timeout={limit} -c lock_timeout={limit} -c enable_seqscan=off -c jit=off"
+        settings = {
+            "timezone": "UTC",  # a timestamp without offset is read as UTC everywhere, whatever the server's own zone
+            "statement_timeout": limit,
+            "lock_timeout": limit,
+            "idle_in_transaction_session_timeout": _IDLE * 1000,
+            # Each statement is about a few numbers of many: where there is an index, it is the way. Measured: a planner that guesses
+            # otherwise reads the table, 16 ms instead of 3 for 200 numbers in 120,000 rows. Without an index only the estimate grows.
+            "enable_seqscan": "off",
+            "jit": "off",
+        }
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return {"connect_timeout": max(2, int(seconds)), "options": options}
     return _mariadb_limits(seconds) if backend in _MARIADB else {}
 
@@ -87,7 +96,7 @@ def _mariadb_limits(seconds: float) -> dict[str, object]:
         f"lock_wait_timeout = {whole}",  # for a table that is being altered
     )
     # MySQL passes over what stands between /*M! and */.
-    init = f"SET {', '.join(settings)} /*M! , max_statement_time = {seconds:.3f} */"
+    init = f"SET {', '.join(settings)} /*M! , max_statement_time = {seconds:.3f}, idle_transaction_timeout = {_IDLE} */"
     # The server's own limits come first: its answer says more than silence.
     silence = whole + 2
     return {"connect_timeout": whole + 1, "read_timeout": silence, "write_timeout": silence, "charset": "utf8mb4", "init_command": init}

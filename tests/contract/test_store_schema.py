@@ -1,5 +1,7 @@
 """The schema on both databases: up, down and up again; no other version; and the gate's last bar in the database itself."""
 
+from collections.abc import Collection
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from builders import World, advance, an_installation, enrolled, state_of
 from builders_cycles import engine
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
@@ -16,6 +18,7 @@ from fallow.domain.errors import SettingRefused
 from fallow.domain.lifecycle import State
 from fallow.store import schema
 from fallow.store.engine import Database
+from fallow.store.tables import EpochRow, HolderRow, RetentionKeyRow, RetentionRow, SealedRow
 
 
 def test_up_down_and_up_again_with_rows_in_it(database_url: str, tmp_path: Path) -> None:
@@ -35,6 +38,59 @@ def test_up_down_and_up_again_with_rows_in_it(database_url: str, tmp_path: Path)
     assert left <= {"alembic_version"}
     assert state_of(world, again) is State.RESELLABLE
     db.close()
+
+
+#: Migration -> tables that it makes.
+LATER = {"0003": {"epochs", "holders", "retention", "retention_keys", "sealed_rows"}}
+
+
+def rows_of(db: Database, but: Collection[str]) -> dict[str, list[tuple[object, ...]]]:
+    """Return every row of every table but some, in an order that does not depend on the database."""
+    metadata = MetaData()
+    metadata.reflect(db.engine)
+    with db.engine.connect() as connection:
+        return {
+            name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+            for name, table in metadata.tables.items()
+            if name not in {*but, "alembic_version"}
+        }
+
+
+def test_what_a_migration_adds_can_be_taken_back_and_leaves_every_other_row(database_url: str, tmp_path: Path) -> None:
+    """Down and up again with rows in the new tables: each row of the others is as before, and the engine goes on."""
+    world = an_installation(tmp_path, url=database_url)
+    db = world.installation.db
+    released, waiting = enrolled(world, 2)
+    advance(world, released, State.RESELLABLE)
+    advance(world, waiting, State.UNBINDING)
+    keep_something_of(db, waiting)
+    before = rows_of(db, LATER["0003"])
+
+    schema.downgrade(db.engine, "0002")
+    left = set(inspect(db.engine).get_table_names())
+    schema.upgrade(db.engine)
+
+    schema.check(db.engine)
+    assert before["cycles"]
+    assert rows_of(db, LATER["0003"]) == before
+    assert left & LATER["0003"] == set()
+    assert rows_of(db, before) == {table: [] for table in LATER["0003"]}
+    keep_something_of(db, waiting)
+    advance(world, waiting, State.RESELLABLE)
+    assert state_of(world, waiting) is State.RESELLABLE
+    db.close()
+
+
+def keep_something_of(db: Database, cycle_id: str) -> None:
+    """Write a row into each of the tables of holder keys and of what the law keeps."""
+    until, at = date(2028, 1, 1), datetime(2026, 3, 1, tzinfo=UTC)
+    where = {"target_id": "crm", "collection": "contacts", "kept_until": until}
+    with db.begin() as tx:
+        tx.session.merge(EpochRow(kind="a test", epoch=1, began_at=at))
+        tx.session.merge(HolderRow(cycle_id=cycle_id, epoch=1, wrapped=b"w", sealed=b"s"))
+        tx.session.merge(RetentionRow(cycle_id=cycle_id, **where, how="sealed", basis="a law", rows=1, tries=0, due_at=at))
+        tx.session.merge(RetentionKeyRow(cycle_id=cycle_id, kept_until=until, wrapped_by="a key", wrapped=b"w"))
+        tx.session.merge(SealedRow(mark="m", cycle_id=cycle_id, **where, sealed=b"s"))
 
 
 def test_the_migrations_make_what_the_tables_say(database_url: str) -> None:

@@ -32,7 +32,7 @@ def here(server: Server, tmp_path: Path) -> Iterator[Wiping]:
 
 @pytest.mark.parametrize("nth", [2, 4])
 def test_a_server_killed_in_the_middle_of_a_batch(server: Server, here: Wiping, nth: int) -> None:
-    """Nothing of the batch stands, nobody is called, and once the server is back the sender ends the work by itself."""
+    """Nothing of the batch is claimed, nobody is called, and once the server is back the sender ends the work by itself."""
     here.round("billing")
     here.records.systems["crm"].check()
     with at_statement(here.writing, nth, server.go_down):
