@@ -21,7 +21,7 @@ from fallow.domain.errors import SettingRefused
 from fallow.domain.events import canonical
 from fallow.store import epochs
 from fallow.store.engine import Tx
-from fallow.store.tables import HolderRow
+from fallow.store.keeping_tables import HolderRow
 from fallow.store.wrapping import WrappingKeys
 
 #: The epoch of a row whose wrapped key was damaged: no wrapping key has this number, and none is kept for its sake.

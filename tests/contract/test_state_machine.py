@@ -11,12 +11,13 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from builders import RULE, World, a_file, an_installation, ask_all, number, references, signed_delivery, wipe_all
+from builders import RULE, World, a_file, an_installation, ask_all, number, references, wipe_all
 from builders_cycles import DOCUMENT, assert_folds, engine, spellings, staff
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from machine_ground import Ground
+from memory_ports import signed_delivery
 from sqlmodel import col, select
 
 from fallow.domain.attention import Attention, Reason
