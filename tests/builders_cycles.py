@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from builders import World, a_person, ask_all, enrolled, number, references, signed_delivery, wipe_all
+from builders import World, a_person, ask_all, enrolled, number, references, wipe_all
+from memory_ports import signed_delivery
 from sqlmodel import col, select
 
 from fallow.domain.cycle import Cycle, CycleRef, ref

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
-from builders import MemoryRecords, World, _lease, _run
+from builders import World, _lease, _run
 from builders_cycles import Staff, engine, facts_of
+from memory_ports import MemoryRecords
 from sqlmodel import SQLModel, col, select
 
 from fallow.domain.errors import TargetUnavailable, WipeRefused
@@ -16,9 +17,9 @@ from fallow.operations.retention import Retention
 from fallow.operations.sending import Tally
 from fallow.operations.wiping_rounds import WipingRounds
 from fallow.store.engine import Database
-from fallow.store.tables import RetentionKeyRow, RetentionRow, SealedRow
+from fallow.store.keeping_tables import RetentionKeyRow, RetentionRow, SealedRow
 
-#: A Tuesday in the month of ``builders.START``.
+#: A Tuesday in the month of ``memory_ports.START``.
 LAST_DAY = date(2026, 3, 31)
 BASIS = "tax law, section 147"
 PLANTED = "Erika Mustermann, Heidestrasse 17"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from builders import a_file, number, signed_delivery
+from builders import a_file, number
+from memory_ports import signed_delivery
 from sqlmodel import select
 from stoppable import AT_ONCE, Door, Lines, Records, StoppablePlatform, World, a_person
 from temporalio.api.enums.v1 import EventType

@@ -10,15 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from builders import (
-    PLATFORMS,
-    RECORD_SYSTEMS,
-    MemoryLines,
-    MemoryPlatform,
-    MemoryRecords,
-    SettableClock,
-    platform_keys,
-)
+from builders import PLATFORMS, RECORD_SYSTEMS, platform_keys
+from memory_ports import MemoryLines, MemoryPlatform, MemoryRecords, SettableClock
 
 from fallow.domain.gate import LineStatus
 from fallow.domain.number import E164

@@ -49,9 +49,6 @@ async def run(
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     bell = Bell(installation.db, {system.system_id: system.after for system in installation.record_systems.values()})
     targets = [*installation.record_systems, *installation.platforms]
-    deployment = WorkerDeploymentConfig(
-        version=version(), use_worker_versioning=True, default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE
-    )
     async with AsyncExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(options.STEP_SLOTS, "step"))
         recycling = Worker(
@@ -65,7 +62,7 @@ async def run(
             max_concurrent_local_activities=options.STEP_SLOTS,
             max_concurrent_activities=options.STEP_SLOTS,
             graceful_shutdown_timeout=_SHUTDOWN_WITHIN,
-            deployment_config=deployment,
+            deployment_config=_deployment(),
         )
         dispatch = Worker(
             client,
@@ -75,7 +72,7 @@ async def run(
             max_concurrent_activities=len(targets) + 1,
             max_heartbeat_throttle_interval=options.TURN_BEAT_EVERY,
             graceful_shutdown_timeout=_SHUTDOWN_WITHIN,
-            deployment_config=deployment,
+            deployment_config=_deployment(),
         )
         await stack.enter_async_context(recycling)
         await stack.enter_async_context(dispatch)
@@ -88,6 +85,11 @@ async def run(
             _shut_down_at(stop, recycling, dispatch),
         )
     _log.info("worker stopped")
+
+
+def _deployment() -> WorkerDeploymentConfig:
+    upgrades = VersioningBehavior.AUTO_UPGRADE
+    return WorkerDeploymentConfig(version=version(), use_worker_versioning=True, default_versioning_behavior=upgrades)
 
 
 async def _shut_down_at(stop: asyncio.Event, *workers: Worker) -> None:

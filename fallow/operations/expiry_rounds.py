@@ -18,7 +18,8 @@ from fallow.operations.installation import Installation
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.store import cycles, leases, obligations, retention, targets
 from fallow.store.engine import Tx
-from fallow.store.tables import CycleRow, RetentionRow
+from fallow.store.keeping_tables import RetentionRow
+from fallow.store.tables import CycleRow
 
 #: Tries with rows left after which a person is asked; it is tried again all the same.
 STUCK_AFTER = 5

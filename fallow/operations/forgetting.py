@@ -11,7 +11,8 @@ from fallow.domain.gate import KeyProof
 from fallow.domain.lifecycle import State
 from fallow.store import cycles, holders
 from fallow.store.engine import Database, Tx
-from fallow.store.tables import CycleRow, EventRow, EvidenceRow, HolderRow
+from fallow.store.keeping_tables import HolderRow
+from fallow.store.tables import CycleRow, EventRow, EvidenceRow
 
 #: The receipt's kind, and its ``target_id``: what it speaks of is no target, but an evidence row has one.
 KIND = "holder-key"

@@ -14,7 +14,8 @@ from fallow.operations.installation import Installation
 from fallow.operations.status import LONGEST_PAGE
 from fallow.store import cycles, retention
 from fallow.store.engine import Tx
-from fallow.store.tables import CycleRow, RetentionRow, SaleRow
+from fallow.store.keeping_tables import RetentionRow
+from fallow.store.tables import CycleRow, SaleRow
 
 _THERE, _HERE = "restricted there", "sealed here"
 

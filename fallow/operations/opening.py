@@ -20,8 +20,9 @@ from fallow.operations import proposals
 from fallow.operations.installation import Installation
 from fallow.store import cycles, retention
 from fallow.store.engine import Tx
+from fallow.store.keeping_tables import RetentionRow
 from fallow.store.retention import Opened
-from fallow.store.tables import CycleRow, ProposalRow, RetentionRow
+from fallow.store.tables import CycleRow, ProposalRow
 from fallow.store.vault import opaque
 
 #: What stands in a proposal's ``command`` for it.

@@ -8,7 +8,7 @@ from fallow.domain.ports import KeptRow
 from fallow.operations.installation import Installation
 from fallow.store import cycles, retention
 from fallow.store.engine import Tx
-from fallow.store.tables import RetentionRow
+from fallow.store.keeping_tables import RetentionRow
 
 #: Cycles of which sealed rows are destroyed in one transaction.
 _PAGE = 100

@@ -5,13 +5,15 @@ from typing import Any
 from sqlalchemy import Boolean, Connection, Date, DateTime, Enum, Float, Integer, Interval, LargeBinary, Numeric, String, Time, func, select
 from sqlalchemy import column as named
 from sqlalchemy import table as called
+from sqlalchemy.dialects.mysql import TINYINT
 from sqlalchemy.types import NullType, TypeEngine, Uuid
 
 #: Values looked at, and rows looked through for them: a column that is nearly always empty must not cost a whole table.
 _VALUES, _ROWS = 200, 10_000
 #: Characters of a value: enough to tell that it is longer than any number.
 _CHARACTERS = 48
-_NO_NUMBERS = (Boolean, Date, DateTime, Time, Interval, Float, Enum, Uuid)
+# TINYINT is what MariaDB makes of BOOLEAN, and holds nothing above 255.
+_NO_NUMBERS = (Boolean, TINYINT, Date, DateTime, Time, Interval, Float, Enum, Uuid)
 
 
 def can_be_named(kind: TypeEngine[Any]) -> bool:

@@ -99,7 +99,8 @@ def _is_partial(index: ReflectedIndex) -> bool:
     """Tell whether it covers some rows only, or finds them otherwise than by equal values."""
     options = index.get("dialect_options", {})
     where = any(str(name).endswith("_where") and value is not None for name, value in options.items())
-    return where or options.get("postgresql_using", "btree") not in {"btree", "hash"}
+    words = {options.get("mariadb_prefix"), options.get("mysql_prefix")} & {"FULLTEXT", "SPATIAL"}
+    return where or bool(words) or options.get("postgresql_using", "btree") not in {"btree", "hash"}
 
 
 def _begins(index: Sequence[str | None], columns: Sequence[str]) -> bool:

@@ -31,7 +31,7 @@ _LONGEST_AGAIN_FOR = timedelta(hours=1)
 UNHEEDED_TRIES = 4
 _LONGEST_FAILED_FOR = timedelta(seconds=16)
 #: A ripe cycle looked at so recently is not stalled: it waits for something that a wake does not bring.
-_SEEN, _SEEN_NOISY = timedelta(hours=1), timedelta(hours=25)
+SEEN_FOR, _SEEN_NOISY_FOR = timedelta(hours=1), timedelta(hours=25)
 
 
 def lock(tx: Tx, cycle_ids: Iterable[str]) -> list[CycleRow]:
@@ -201,7 +201,7 @@ def _unseen_for_long(tx: Tx) -> ColumnElement[bool]:
     """
     looked_at = col(CycleRow.looked_at)
     noisy = col(CycleRow.traffic).is_not(None) & (col(CycleRow.traffic) != Verdict.QUIET)
-    patience = case((noisy, looked_at < tx.now - _SEEN_NOISY), else_=looked_at < tx.now - _SEEN)
+    patience = case((noisy, looked_at < tx.now - _SEEN_NOISY_FOR), else_=looked_at < tx.now - SEEN_FOR)
     return or_(looked_at.is_(None), looked_at < col(CycleRow.release_at), patience)
 
 

@@ -6,7 +6,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from fallow.domain.errors import SettingRefused
 from fallow.store.engine import Tx
-from fallow.store.tables import EpochRow, HolderRow
+from fallow.store.keeping_tables import EpochRow, HolderRow
 from fallow.store.wrapping import WrappingKeys
 
 _KIND = "holder"

@@ -21,7 +21,7 @@ from fallow.domain.errors import SettingRefused
 from fallow.domain.events import canonical
 from fallow.store import epochs
 from fallow.store.engine import Tx
-from fallow.store.tables import HolderRow
+from fallow.store.keeping_tables import HolderRow
 from fallow.store.wrapping import WrappingKeys
 
 #: The epoch of a row whose wrapped key was damaged: no wrapping key has this number, and none is kept for its sake.
@@ -56,6 +56,7 @@ def begin(tx: Tx, wrapping: WrappingKeys, cycle_id: str, subscription: str | Non
     known_of = canonical({"subscription": subscription}).encode()
     sealed = nonce + AESGCM(key).encrypt(nonce, known_of, cycle_id.encode())
     wrapped = wrapping.wrap(epochs.name(epoch), key, cycle_id)
+    tx.session.flush()  # the cycle's row first: one flush orders tables by the names of their classes, not by their foreign keys
     tx.session.add(HolderRow(cycle_id=cycle_id, epoch=epoch, wrapped=wrapped, sealed=sealed))
 
 

@@ -26,7 +26,8 @@ from fallow.domain.events import Kind
 from fallow.domain.ports import CollectionReceipt, KeptRow
 from fallow.store import cycles
 from fallow.store.engine import Tx
-from fallow.store.tables import CycleRow, EpochRow, RetentionKeyRow, RetentionRow, SealedRow
+from fallow.store.keeping_tables import EpochRow, RetentionKeyRow, RetentionRow, SealedRow
+from fallow.store.tables import CycleRow
 from fallow.store.wrapping import WrappingKeys
 
 KIND = "retention"

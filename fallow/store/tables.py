@@ -1,50 +1,11 @@
 """Tables: columns and constraints, no methods. Rows of a cycle are written only by applying an event (``store.cycles``)."""
 
-from datetime import UTC, date, datetime
-from typing import Any
+from datetime import date, datetime
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, TypeDecorator, UniqueConstraint
-from sqlalchemy.engine import Dialect
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-
-class Instant(TypeDecorator[datetime]):
-    """A UTC instant; refuses naive values, because half of all clock faults start with one."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC before storing."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            what = "an instant without offset was about to be stored"
-            raise ValueError(what)
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the offset back that SQLite does not store."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
-
-
-def _at(*, nullable: bool = False, index: bool = False) -> Any:
-    return Field(sa_column=Column(Instant, nullable=nullable, index=index), default=None)
-
-
-def _text(*, nullable: bool = False) -> Any:
-    return Field(sa_column=Column(Text, nullable=nullable), default=None)
-
-
-def _serial() -> Any:
-    return Field(default=None, sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True))
-
-
-def _cycle() -> Any:
-    return Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), nullable=False))
+from fallow.store.columns import cycle_key, instant, long_text, serial
 
 
 class NumberRow(SQLModel, table=True):
@@ -63,7 +24,7 @@ class PolicyRow(SQLModel, table=True):
 
     __tablename__ = "policies"
     digest: str = Field(primary_key=True)
-    body: str = _text()
+    body: str = long_text()
 
 
 class CycleRow(SQLModel, table=True):
@@ -84,27 +45,27 @@ class CycleRow(SQLModel, table=True):
     number_id: str = Field(foreign_key="numbers.number_id", index=True)
     cycle_no: int
     state: str
-    disconnected_at: datetime = _at()
-    enrolled_at: datetime = _at()
-    release_at: datetime = _at()
+    disconnected_at: datetime = instant()
+    enrolled_at: datetime = instant()
+    release_at: datetime = instant()
     policy: str = Field(foreign_key="policies.digest")
     demo: bool
     handback: bool
     holds: str = "[]"
     attention: str = "[]"
     settled: str = "[]"
-    quarantine_ended_at: datetime | None = _at(nullable=True)
+    quarantine_ended_at: datetime | None = instant(nullable=True)
     tag: str | None = None
-    released_at: datetime | None = _at(nullable=True)
-    reminded_at: datetime | None = _at(nullable=True)
+    released_at: datetime | None = instant(nullable=True)
+    reminded_at: datetime | None = instant(nullable=True)
     denials: int = 0
     held: bool = False
     events_no: int = 0
-    state_at: datetime = _at()
-    wake_at: datetime | None = _at(nullable=True)
+    state_at: datetime = instant()
+    wake_at: datetime | None = instant(nullable=True)
     wake_no: int = 0
     wake_tries: int = 0
-    looked_at: datetime | None = _at(nullable=True)
+    looked_at: datetime | None = instant(nullable=True)
     country: str
     number_class: str
     pool: str = ""
@@ -116,13 +77,13 @@ class CycleRow(SQLModel, table=True):
     recalled: bool = False
     explanation: str
     explanation_zh: str = ""
-    overdue_at: datetime | None = _at(nullable=True)
+    overdue_at: datetime | None = instant(nullable=True)
     traffic: str | None = None
     source_ref: str
     batch_id: str | None = None
     enrolled_by: str
     line_status: str | None = None
-    line_checked_at: datetime | None = _at(nullable=True)
+    line_checked_at: datetime | None = instant(nullable=True)
 
 
 class ObligationRow(SQLModel, table=True):
@@ -130,14 +91,14 @@ class ObligationRow(SQLModel, table=True):
 
     __tablename__ = "obligations"
     __table_args__ = (Index("ix_obligations_due", "target_id", "due_at"),)
-    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
+    cycle_id: str = cycle_key(primary=True)
     target_id: str = Field(primary_key=True)
     kind: str
     status: str
     outcome: str | None = None
     evidence: str | None = None
     reference: str = Field(unique=True)
-    due_at: datetime | None = _at(nullable=True)
+    due_at: datetime | None = instant(nullable=True)
     attempts: int = 0
     failures: int = 0
     asked: int = 0
@@ -150,10 +111,10 @@ class AttemptRow(SQLModel, table=True):
 
     __tablename__ = "attempts"
     __table_args__ = (Index("ix_attempts_cycle", "cycle_id"),)
-    attempt_id: int | None = _serial()
-    cycle_id: str = _cycle()
+    attempt_id: int | None = serial()
+    cycle_id: str = cycle_key()
     target_id: str
-    at: datetime = _at()
+    at: datetime = instant()
     result: str
 
 
@@ -165,10 +126,10 @@ class DeliveryRow(SQLModel, table=True):
     delivery_id: str = Field(primary_key=True)
     digest: str = Field(unique=True)
     signed_at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    signature: str = _text()
+    signature: str = long_text()
     body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    received_at: datetime = _at()
-    ack: str = _text()
+    received_at: datetime = instant()
+    ack: str = long_text()
 
 
 class EvidenceRow(SQLModel, table=True):
@@ -176,69 +137,10 @@ class EvidenceRow(SQLModel, table=True):
 
     __tablename__ = "evidence"
     digest: str = Field(primary_key=True)
-    cycle_id: str = _cycle()
+    cycle_id: str = cycle_key()
     target_id: str
     kind: str
-    body: str = _text()
-
-
-class EpochRow(SQLModel, table=True):
-    """Which wrapping key of a kind is in use: one row a kind, locked by whoever wraps (shared) or rotates (alone)."""
-
-    __tablename__ = "epochs"
-    kind: str = Field(primary_key=True)
-    epoch: int
-    began_at: datetime = _at()
-
-
-class HolderRow(SQLModel, table=True):
-    """What is known of a former holder under the cycle's holder key, and that key wrapped under its epoch's; gone once bindings settled."""
-
-    __tablename__ = "holders"
-    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
-    epoch: int = Field(index=True)
-    wrapped: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-
-
-class RetentionRow(SQLModel, table=True):
-    """What the law keeps of one collection for a cycle: ``how`` is "restrict" (at the system) or "seal" (here); ``rows`` as last seen."""
-
-    __tablename__ = "retention"
-    __table_args__ = (Index("ix_retention_due", "destroyed_at", "kept_until"),)
-    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
-    target_id: str = Field(primary_key=True)
-    collection: str = Field(primary_key=True)
-    kept_until: date = Field(primary_key=True)
-    how: str
-    basis: str = _text()
-    rows: int
-    tries: int = 0
-    due_at: datetime | None = _at(nullable=True)
-    destroyed_at: datetime | None = _at(nullable=True)
-
-
-class RetentionKeyRow(SQLModel, table=True):
-    """The retention key of a cycle and an expiry, wrapped under the wrapping key ``wrapped_by``; gone after the expiry."""
-
-    __tablename__ = "retention_keys"
-    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
-    kept_until: date = Field(primary_key=True)
-    wrapped_by: str
-    wrapped: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-
-
-class SealedRow(SQLModel, table=True):
-    """One row of a record system under its retention key. ``mark`` is a keyed HMAC of its content: the same row again is kept once."""
-
-    __tablename__ = "sealed_rows"
-    __table_args__ = (Index("ix_sealed_rows_cycle", "cycle_id"),)
-    mark: str = Field(primary_key=True)
-    cycle_id: str = _cycle()
-    target_id: str
-    collection: str
-    kept_until: date
-    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    body: str = long_text()
 
 
 class HoldRow(SQLModel, table=True):
@@ -247,13 +149,13 @@ class HoldRow(SQLModel, table=True):
     __tablename__ = "holds"
     __table_args__ = (Index("ix_holds_cycle", "cycle_id"),)
     hold_id: str = Field(primary_key=True)
-    cycle_id: str = _cycle()
+    cycle_id: str = cycle_key()
     reference: str
     review_on: date | None = None
     placed_by: str
-    placed_at: datetime = _at()
+    placed_at: datetime = instant()
     lifted_by: str | None = None
-    lifted_at: datetime | None = _at(nullable=True)
+    lifted_at: datetime | None = instant(nullable=True)
 
 
 class TrafficRow(SQLModel, table=True):
@@ -273,8 +175,8 @@ class InventoryRow(SQLModel, table=True):
     __tablename__ = "inventory"
     lookup: str = Field(primary_key=True)
     status: str
-    since: datetime = _at()
-    said_at: datetime = _at()
+    since: datetime = instant()
+    said_at: datetime = instant()
 
 
 class ProposalRow(SQLModel, table=True):
@@ -282,13 +184,13 @@ class ProposalRow(SQLModel, table=True):
 
     __tablename__ = "proposals"
     proposal_id: str = Field(primary_key=True)
-    cycle_id: str = _cycle()
+    cycle_id: str = cycle_key()
     command: str
-    arguments: str = _text()
+    arguments: str = long_text()
     proposed_by: str
-    proposed_at: datetime = _at()
+    proposed_at: datetime = instant()
     decided_by: str | None = None
-    decided_at: datetime | None = _at(nullable=True)
+    decided_at: datetime | None = instant(nullable=True)
 
 
 class TagRow(SQLModel, table=True):
@@ -296,22 +198,22 @@ class TagRow(SQLModel, table=True):
 
     __tablename__ = "tags"
     digest: str = Field(primary_key=True)
-    cycle_id: str = _cycle()
-    body: str = _text()
+    cycle_id: str = cycle_key()
+    body: str = long_text()
     signature: str
     public_key: str
-    issued_at: datetime = _at()
+    issued_at: datetime = instant()
 
 
 class SaleRow(SQLModel, table=True):
     """A sale: which tag the buyer acknowledged, and the shop's reference of that acknowledgement."""
 
     __tablename__ = "sales"
-    cycle_id: str = Field(sa_column=Column(Text, ForeignKey("cycles.cycle_id"), primary_key=True))
+    cycle_id: str = cycle_key(primary=True)
     tag: str
     acknowledgement: str
     sold_by: str
-    sold_at: datetime = _at()
+    sold_at: datetime = instant()
 
 
 class EventRow(SQLModel, table=True):
@@ -319,23 +221,23 @@ class EventRow(SQLModel, table=True):
 
     __tablename__ = "events"
     __table_args__ = (UniqueConstraint("cycle_id", "seq"),)
-    event_id: int | None = _serial()
-    cycle_id: str = _cycle()
+    event_id: int | None = serial()
+    cycle_id: str = cycle_key()
     seq: int
     kind: str
-    at: datetime = _at()
-    body: str = _text()
+    at: datetime = instant()
+    body: str = long_text()
 
 
 class OutboxRow(SQLModel, table=True):
     """What inventory must learn: one row per number that became RESELLABLE."""
 
     __tablename__ = "outbox"
-    outbox_id: int | None = _serial()
+    outbox_id: int | None = serial()
     kind: str
-    cycle_id: str = _cycle()
-    at: datetime = _at()
-    exported_at: datetime | None = _at(nullable=True)
+    cycle_id: str = cycle_key()
+    at: datetime = instant()
+    exported_at: datetime | None = instant(nullable=True)
 
 
 class BatchRow(SQLModel, table=True):
@@ -345,7 +247,7 @@ class BatchRow(SQLModel, table=True):
     batch_id: str = Field(primary_key=True)
     fingerprint: str = Field(unique=True)
     enrolled_by: str
-    enrolled_at: datetime = _at()
+    enrolled_at: datetime = instant()
     rows: int = 0
     accepted: int = 0
     duplicates: int = 0
@@ -369,11 +271,11 @@ class TargetRow(SQLModel, table=True):
     target_id: str = Field(primary_key=True)
     kind: str
     tokens: float = 0.0
-    tokens_at: datetime | None = _at(nullable=True)
+    tokens_at: datetime | None = instant(nullable=True)
     failures: int = 0
-    closed_until: datetime | None = _at(nullable=True)
+    closed_until: datetime | None = instant(nullable=True)
     trouble: str | None = None
-    trouble_at: datetime | None = _at(nullable=True)
+    trouble_at: datetime | None = instant(nullable=True)
 
 
 class LeaseRow(SQLModel, table=True):
@@ -383,7 +285,7 @@ class LeaseRow(SQLModel, table=True):
     name: str = Field(primary_key=True)
     holder: str
     fence: int
-    until: datetime = _at()
+    until: datetime = instant()
 
 
 class PrincipalRow(SQLModel, table=True):
@@ -396,8 +298,8 @@ class PrincipalRow(SQLModel, table=True):
     platform_id: str | None = None
     secret: str
     admitted_by: str | None = None
-    created_at: datetime = _at()
-    revoked_at: datetime | None = _at(nullable=True)
+    created_at: datetime = instant()
+    revoked_at: datetime | None = instant(nullable=True)
 
 
 class FactRow(SQLModel, table=True):

@@ -13,7 +13,7 @@ from own_systems import NUMBER, a_file_of, a_line
 from fallow.domain.ports import KeptRow
 from fallow.store import cycles, retention
 from fallow.store.engine import Database
-from fallow.store.tables import RetentionRow
+from fallow.store.keeping_tables import RetentionRow
 from fallow.store.wrapping import WrappingKeys
 
 OTHER = "+491713920003"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import own_systems
 import pytest
-from builders import SettableClock, World, advance
+from builders import World, advance
 from command_line import CommandLine, Ran, assert_one_clear_line
+from memory_ports import SettableClock
 from own_systems import BYSTANDER, NUMBER, a_file_of, a_line
 
 from fallow.bootstrap import wire

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from carrier_database import FORMER, MAP, OTHER, TABLES, TYPES, Carrier
+from people_table import AFTER, BEFORE
 from record_server import EARLIER, Archive, Row, serving_records
 from sqlalchemy import create_engine, make_url
 
@@ -82,6 +83,36 @@ def load(carrier: Carrier) -> Iterator[Callable[[str, str], RecordsMap]]:
     yield change
     for each in loaded:
         each.close()
+
+
+@pytest.fixture
+def mapped(carrier: Carrier) -> Iterator[Callable[[str], RecordsMap]]:
+    """Give a way to load the carrier's map with one system of the given collections instead of its own."""
+    loaded = list[RecordsMap]()
+
+    def load(collections: str) -> RecordsMap:
+        head = carrier.map_path.read_text().partition("[[system.collection]]")[0]
+        carrier.map_path.write_text(head + collections)
+        loaded.append(load_records_map(carrier.map_path))
+        return loaded[-1]
+
+    yield load
+    for each in loaded:
+        each.close()
+
+
+@pytest.fixture
+def people(carrier: Carrier) -> Carrier:
+    """Give a table of people with one row of the former holder, one of a newer one, one of somebody else; and an archive."""
+    texts = {"msisdn": 32, "prefix": 8, "rest": 32, "sub": 32, "name": 40, "since": 40}
+    columns = ", ".join(["id INTEGER PRIMARY KEY", *(f"{name} VARCHAR({length})" for name, length in texts.items())])
+    carrier.run(f"CREATE TABLE people ({columns})")
+    carrier.run(f"CREATE TABLE people_archive ({columns}, basis VARCHAR(80), kept_until DATE)")
+    for key, number, sub, since in ((1, FORMER, "S-1", BEFORE), (2, FORMER, "S-2", AFTER), (3, OTHER, "S-3", BEFORE)):
+        digits = number.text.removeprefix("+")
+        values = {"i": key, "n": number.text, "p": digits[:2], "r": digits[2:], "s": sub, "t": since}
+        carrier.run("INSERT INTO people VALUES (:i, :n, :p, :r, :s, 'Li Lei', :t)", **values)
+    return carrier
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from builders import SettableClock, World, advance, an_installation, enrolled, headers_of, references, signed_delivery
+from builders import World, advance, an_installation, enrolled, headers_of, references
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from memory_ports import SettableClock, signed_delivery
 from sqlalchemy import text
 from sqlmodel import func, select
 

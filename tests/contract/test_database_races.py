@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import World, a_file, ask_all, enrolled, number, references, signed_delivery, state_of, wipe_all
+from builders import World, a_file, ask_all, enrolled, number, references, state_of, wipe_all
 from builders_cycles import all_at, answer, at_once, engine, facts_of, kinds_of, owed_by, race, row_of, staff
+from memory_ports import signed_delivery
 from sqlmodel import func, select
 
 from fallow.domain.attention import Reason

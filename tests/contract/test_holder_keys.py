@@ -18,7 +18,8 @@ from fallow.domain.obligations import TargetKind
 from fallow.operations.forgetting import COVERS, KIND, destroy_ended
 from fallow.store import holders
 from fallow.store.holders import Holder
-from fallow.store.tables import EvidenceRow, HolderRow
+from fallow.store.keeping_tables import HolderRow
+from fallow.store.tables import EvidenceRow
 
 SUBSCRIPTION = "8613900000001234567"
 

@@ -23,7 +23,7 @@ from fallow.operations.key_epochs import destroy_spent, keep_young, rotate, stan
 from fallow.store import epochs, holders
 from fallow.store.engine import Database
 from fallow.store.holders import Holder
-from fallow.store.tables import HolderRow
+from fallow.store.keeping_tables import HolderRow
 from fallow.store.wrapping import WrappingKeys
 
 DAY = timedelta(days=1)

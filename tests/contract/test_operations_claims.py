@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from builders import START, World, a_person, advance, enrolled, state_of
+from builders import World, a_person, advance, enrolled, state_of
 from builders_commands import DAY, by_two, claim
 from builders_cycles import Staff, engine, events_of, facts_of, row_of, staff
+from memory_ports import START
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref

@@ -7,8 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from builders import RULE, START, World, advance, an_installation, enrolled, number
+from builders import RULE, World, advance, an_installation, enrolled, number
 from builders_cycles import Staff, assert_folds, engine, row_of, staff
+from memory_ports import START
 
 from fallow.domain.cycle import ref
 from fallow.domain.errors import InputRefused, NotKnown, PersonRefused

@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from builders import World, advance, enrolled, number, references, signed_delivery, state_of
+from builders import World, advance, enrolled, number, references, state_of
 from builders_commands import resellable
 from builders_cycles import answer, engine, events_of, facts_of, owed_by, row_of, staff
+from memory_ports import signed_delivery
 from sqlalchemy import text
 from sqlmodel import select
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import START, World, a_file, a_person, advance, an_installation, enrolled, number, state_of
+from builders import World, a_file, a_person, advance, an_installation, enrolled, number, state_of
 from builders_commands import DAY, resellable, sold
 from builders_cycles import engine, facts_of, number_of, row_of, staff
+from memory_ports import START
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 

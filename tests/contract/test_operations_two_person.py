@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from builders import START, World, a_person, advance, ask_all, enrolled, number, state_of, wipe_all
+from builders import World, a_person, advance, ask_all, enrolled, number, state_of, wipe_all
 from builders_commands import FORMER_HOLDER, by_two, refusing, silent
 from builders_cycles import DOCUMENT, answer, engine, events_of, facts_of, owed_by, row_of, staff
+from memory_ports import START
 from sqlmodel import select
 
 from fallow.domain.attention import Attention, Reason

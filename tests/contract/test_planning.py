@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import MemoryRecords, World, a_person, advance, enrolled, number
+from builders import World, a_person, advance, enrolled, number
+from memory_ports import MemoryRecords
 from sqlmodel import update
 
 from fallow.domain.errors import GateRefused, InstantMalformed, NotKnown, PersonRefused, TargetUnavailable

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-from builders import RULE, SettableClock, a_file, an_installation, number
+from builders import RULE, a_file, an_installation, number
 from builders_cycles import assert_folds, staff
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from memory_ports import SettableClock
 from sqlmodel import select
 
 from fallow.domain.cycle import CycleRef, ref

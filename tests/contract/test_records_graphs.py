@@ -195,7 +195,7 @@ def assert_exact(ground: Ground, plan: TablePlan, before: dict[int, tuple[object
             assert (after[key][2], after[key][5]) == ("abcdefghijklmnopqrstuvwxyz", "***")
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
 def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Give an empty database of each kind."""
     folder = tmp_path_factory.mktemp("carrier")
@@ -204,7 +204,9 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             connection.execute(text("CREATE TABLE seed (id INTEGER)"))
         made = Ground(f"sqlite:///{folder / 'carrier.db'}", folder)
     else:
-        new_database: Callable[[], str] = request.getfixturevalue("new_postgres_database")
+        new_database: Callable[[], str] = request.getfixturevalue(
+            "new_postgres_database" if request.param == "postgresql" else "new_mariadb_database"
+        )
         made = Ground(new_database(), folder)
     yield made
     made.engine.dispose()

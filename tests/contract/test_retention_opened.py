@@ -32,7 +32,8 @@ from fallow.operations.open_proposals import open_proposals
 from fallow.operations.opening import OPEN, Opening
 from fallow.operations.proposals import PROPOSAL_STANDS_FOR
 from fallow.operations.status import show
-from fallow.store.tables import EventRow, SealedRow
+from fallow.store.keeping_tables import SealedRow
+from fallow.store.tables import EventRow
 
 CONTENT = json.dumps({"name": PLANTED}).encode()
 

@@ -27,7 +27,8 @@ from fallow.domain.lifecycle import State
 from fallow.operations.expiry_rounds import STUCK_AFTER
 from fallow.operations.wiping_rounds import WipingRounds
 from fallow.store import leases
-from fallow.store.tables import RetentionRow, TargetRow
+from fallow.store.keeping_tables import RetentionRow
+from fallow.store.tables import TargetRow
 
 STUCK = Attention(Reason.RETENTION_STUCK, "billing")
 AN_HOUR = timedelta(hours=1)

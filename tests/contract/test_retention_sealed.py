@@ -33,8 +33,9 @@ from fallow.domain.errors import SettingRefused, TargetUnavailable
 from fallow.domain.events import Kind
 from fallow.domain.lifecycle import State
 from fallow.store import cycles, retention
+from fallow.store.keeping_tables import SealedRow
 from fallow.store.retention import Opened
-from fallow.store.tables import FactRow, SealedRow
+from fallow.store.tables import FactRow
 
 NEXT_MONTH = date(2026, 4, 1)
 

@@ -11,12 +11,13 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from builders import RULE, World, a_file, an_installation, ask_all, number, references, signed_delivery, wipe_all
+from builders import RULE, World, a_file, an_installation, ask_all, number, references, wipe_all
 from builders_cycles import DOCUMENT, assert_folds, engine, spellings, staff
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from machine_ground import Ground
+from memory_ports import signed_delivery
 from sqlmodel import col, select
 
 from fallow.domain.attention import Attention, Reason
@@ -32,7 +33,7 @@ from fallow.operations.answers import accept_answer
 from fallow.operations.enrol import BatchReport, enrol_file
 from fallow.operations.sale import sell
 from fallow.store import cycles, obligations
-from fallow.store.cycles import STALLED_FOR
+from fallow.store.cycles import SEEN_FOR, STALLED_FOR
 from fallow.store.tables import CycleRow, ObligationRow, OutboxRow, TagRow
 
 NUMBERS = 3
@@ -320,12 +321,16 @@ class Recycling(Ground):
 
     @invariant()
     def nobody_waits_in_silence(self) -> None:
-        """I11: whoever is under way is woken, going on, waiting for time or an answer, HELD, or in ATTENTION."""
+        """I11: whoever is under way is woken, going on, waiting for time or an answer, HELD, or in ATTENTION.
+
+        A ripe cycle that was looked at since it is ripe waits for time, too: the sweep wakes it an hour after that look.
+        """
         with self.db.read() as tx:
             for row in tx.session.exec(select(CycleRow).where(col(CycleRow.state).in_(ACTIVE))):
                 owed = obligations.of_cycle(tx, row.cycle_id)
                 asked = any(each.status == Status.OPEN and each.due_at is not None for each in owed)
-                timed = row.state == State.QUARANTINED and row.release_at >= tx.now - STALLED_FOR
+                seen = row.looked_at is not None and row.looked_at >= max(row.release_at, tx.now - SEEN_FOR)
+                timed = row.state == State.QUARANTINED and (row.release_at >= tx.now - STALLED_FOR or seen)
                 waits = row.held or row.attention != "[]" or timed or asked
                 assert waits or row.wake_at is not None or row.cycle_id in self.going_on, row.cycle_id
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import World, enrolled, number, signed_delivery
+from builders import World, enrolled, number
 from builders_cycles import number_of, spellings
 from cryptography.exceptions import InvalidTag
+from memory_ports import signed_delivery
 from sqlalchemy import MetaData, text
 from sqlmodel import select
 

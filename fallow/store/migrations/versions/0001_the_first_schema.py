@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from fallow.store.columns import Instant
 from fallow.store.migrations import gate_trigger
-from fallow.store.tables import Instant
 
 revision = "0001"
 down_revision = None
