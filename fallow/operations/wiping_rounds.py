@@ -19,7 +19,7 @@ from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.store import cycles, holders, leases, obligations, retention, targets
 from fallow.store.engine import Tx
 from fallow.store.obligations import Due
-from fallow.store.tables import EvidenceRow
+from fallow.store.tables import CycleRow, EvidenceRow, ObligationRow
 
 #: Bounds a busy loop, not a database: a system that wipes faster is not slowed down.
 _BATCHES_A_SECOND = 100
@@ -108,23 +108,26 @@ class WipingRounds:
             rows = cycles.lock(tx, [receipt.cycle_id for receipt in receipts])
             by_id = {row.cycle_id: row for row in rows}
             all_owed = obligations.at_target(tx, self.target_id, by_id)
-            for receipt in receipts:
-                owed = all_owed[receipt.cycle_id]
-                if owed.status == Status.DISCHARGED:
-                    continue
-                evidence = _evidence(receipt)
-                tx.session.add(evidence)
-                for each in receipt.collections:
-                    retention.note_restricted(tx, by_id[receipt.cycle_id], self.target_id, each)
-                raises, where = _fault(receipt)
-                clean = raises is None
-                status, outcome = (Status.DISCHARGED, Outcome.WIPED) if clean else (Status.REFUSED, None)
-                obligations.shift(tx, by_id[receipt.cycle_id], owed, status, outcome, evidence.digest, raises, where)
-                discharged += clean
+            with tx.session.no_autoflush:  # written together at the end: a flush per receipt took half of the sender's time
+                for receipt in receipts:
+                    if all_owed[receipt.cycle_id].status != Status.DISCHARGED:
+                        discharged += self._settle(tx, by_id[receipt.cycle_id], all_owed[receipt.cycle_id], receipt)
             obligations.note_attempts(tx, self.target_id, by_id, "wiped")
             obligations.wake_completed(tx, rows)
             targets.succeeded(targets.lock(tx, self.target_id, TargetKind.RECORDS))
         return discharged
+
+    def _settle(self, tx: Tx, cycle: CycleRow, owed: ObligationRow, receipt: WipeReceipt) -> bool:
+        """Keep a receipt and move its obligation; tell whether it is discharged."""
+        evidence = _evidence(receipt)
+        tx.session.add(evidence)
+        for each in receipt.collections:
+            retention.note_restricted(tx, cycle, self.target_id, each)
+        raises, where = _fault(receipt)
+        clean = raises is None
+        status, outcome = (Status.DISCHARGED, Outcome.WIPED) if clean else (Status.REFUSED, None)
+        obligations.shift(tx, cycle, owed, status, outcome, evidence.digest, raises, where)
+        return clean
 
     def _failed(self, holder: str, fence: int, due: Sequence[Due], error: FallowError) -> None:
         with self._db.begin() as tx:
