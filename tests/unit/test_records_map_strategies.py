@@ -63,7 +63,10 @@ def load(tmp_path: Path, text: str) -> dict[str, tuple[str, ...]]:
         ((NUMBER, BEGAN, 'strategy = "seal"', 'seal = { basis = "", keep_for = "1d" }'), "basis"),
         ((NUMBER, BEGAN, 'strategy = "seal"', 'seal = { basis = "law" }'), "keep_for"),
         ((NUMBER, BEGAN, 'strategy = "rewrite"'), "rewrite table"),
-        ((NUMBER, BEGAN, 'strategy = "rewrite"', 'rewrite = { basis = "x", columns = { name = "null" } }'), "every number column: msisdn"),
+        (
+            (NUMBER, BEGAN, 'strategy = "rewrite"', 'rewrite = { basis = "x", columns = { name = "null" } }'),
+            "every number column, .*: msisdn",
+        ),
         ((NUMBER, BEGAN, 'strategy = "rewrite"', 'rewrite = { basis = "x", columns = { msisdn = "hash" } }'), "columns"),
         ((NUMBER, BEGAN, 'strategy = "rewrite"', "rewrite = { columns = { msisdn = 'null' } }"), "basis"),
         ((NUMBER, BEGAN, 'strategy = "restrict"', f"restrict = {{ {RESTRICT} }}"), "either set"),
@@ -102,13 +105,8 @@ def test_a_batch_has_bounds(tmp_path: Path, batch: str) -> None:
 
 def test_children_come_before_parents_whatever_the_order_in_the_file(tmp_path: Path) -> None:
     """The order of clearing follows the edges; where these say nothing, the file."""
-    text = system(
-        "crm",
-        sound("people", 'erase_after = ["orders", "notes"]'),
-        sound("orders", 'erase_after = ["lines"]'),
-        sound("notes"),
-        sound("lines"),
-    )
+    edges = {"people": 'erase_after = ["orders", "notes"]', "orders": 'erase_after = ["lines"]', "notes": "", "lines": ""}
+    text = system("crm", *(sound(name, edge) for name, edge in edges.items()))
 
     assert load(tmp_path, text) == {"crm": ("notes", "lines", "orders", "people")}
 
@@ -122,7 +120,7 @@ def test_edges_between_systems_order_the_systems(tmp_path: Path) -> None:
     records.close()
 
     assert {name: each.after for name, each in records.systems.items()} == {"billing": frozenset({"crm"}), "crm": frozenset()}
-    with pytest.raises(MapRefused, match="billing → crm → billing|crm → billing → crm"):
+    with pytest.raises(MapRefused, match=r"(billing|crm) → (crm|billing) → "):
         load(tmp_path, billing + system("crm", sound("people", 'erase_after = ["billing.bills"]')))
 
 
