@@ -245,9 +245,7 @@ class World:
 @contextmanager
 def running(numbers: int) -> Iterator[World]:
     """Start a server and fill it for ``numbers`` cancelled numbers; stop it and remove everything at the end."""
-    orders = [
-        WipeOrder(f"n_{place}/1", E164(f"+86{_FIRST_CANCELLED + place}"), _LEFT + timedelta(hours=place % 720)) for place in range(numbers)
-    ]
+    orders = [_order(place) for place in range(numbers)]
     with tempfile.TemporaryDirectory(prefix="fallow-bench-") as folder:
         server = postgres.start(options=_OPTIONS)
         try:
