@@ -298,8 +298,8 @@ def _plant(carrier: Carrier, indices: Sequence[int]) -> None:
         carrier.run("INSERT INTO notes VALUES (:i, :n, '2025-01-01T00:00:00Z')", i=index, n=int(digits))
     carrier.run("INSERT INTO contacts VALUES (10000, '0612345678', 'FR', '2025-01-01')")
     carrier.run("INSERT INTO notes VALUES (10000, 33612345678, '2025-01-01T00:00:00Z')")
-    active = "INSERT INTO subscribers (id, msisdn, name, activated_at, status) VALUES (10000, '+33612345678', 'Y', '2020-01-01T00:00:00Z', 'active')"
-    carrier.run(active)
+    columns = "id, msisdn, name, activated_at, status"
+    carrier.run(f"INSERT INTO subscribers ({columns}) VALUES (10000, '+33612345678', 'Y', '2020-01-01T00:00:00Z', 'active')")
 
 
 def _call(carrier: Carrier, key: int, caller: str, callee: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fallow.cli import access, enrolling, feeding, holding, installing, listing, ordering, outlook, rotating, running, selling
+from fallow.cli import access, enrolling, feeding, holding, installing, listing, ordering, outlook, recording, rotating, running, selling
 
 _EXITS = (
     "Exit codes: 0 done · 1 refused by the engine · 2 wrong usage · 3 done in part (lines rejected or found amiss) · 4 a setting, key, "
@@ -24,8 +24,11 @@ numbers = typer.Typer(no_args_is_help=True, help="See where numbers stand, hand 
 keys = typer.Typer(
     no_args_is_help=True, help="Admit people and platforms by API key; the engine's own public key; rotate wrapping keys.", epilog=_EXITS
 )
-
-records = typer.Typer(no_args_is_help=True, help="Look at the record systems, and at what the law keeps of former holders.", epilog=_EXITS)
+records = typer.Typer(
+    no_args_is_help=True,
+    help="Compare the records map with the real systems; try a wipe; read back; what the law keeps.",
+    epilog=_EXITS,
+)
 held_by_law = typer.Typer(no_args_is_help=True, help="What is kept by law: list it, whose it was, open it by two people.", epilog=_EXITS)
 
 
@@ -63,6 +66,10 @@ numbers.command(epilog=_EXITS)(selling.export)
 numbers.command(epilog=_EXITS)(selling.tag)
 numbers.command(epilog=_EXITS)(selling.sell)
 app.add_typer(numbers, name="numbers")
+
+records.command(epilog=_EXITS)(recording.check)
+records.command(epilog=_EXITS)(recording.plan)
+records.command(epilog=_EXITS)(recording.recheck)
 
 keys.command(epilog=_EXITS)(access.admit)
 keys.command("list", epilog=_EXITS)(access.list_keys)

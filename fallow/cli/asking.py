@@ -43,6 +43,34 @@ def _number(text: str) -> E164:
         return E164(text)  # refused in its words: what was typed has no plus sign
 
 
+def ask_lines(most: int, what: str) -> list[tuple[int, str]]:
+    """Read up to ``most`` lines from standard input, each with its number, blank ones left out; ``what`` says what they hold.
+
+    Raises:
+        InputRefused: there are none, or more, or they are not text.
+    """
+    if sys.stdin.isatty():
+        sys.stderr.write(f"{what}, one a line; end with Ctrl-D:\n")
+    try:
+        text = sys.stdin.read(most * _LONGEST_LINE + 1)
+    except UnicodeDecodeError:
+        text = "\0"
+    found = [(place, line.strip()) for place, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not found or len(found) > most or len(text) > most * _LONGEST_LINE or "\0" in text:
+        kind = "holds nothing" if not found else f"holds more than {most} lines, or no lines of text"
+        raise InputRefused(f"Standard input {kind}.", remedy=f"give {what}, one a line, at most {most}: `< file`.")
+    return found
+
+
+def read_asked(text: str) -> E164:
+    """Return the number that a line holds, in the forms that :func:`ask_number` takes.
+
+    Raises:
+        NumberMalformed: it is neither in E.164 form nor the digits of a valid international number.
+    """
+    return _number(text)
+
+
 def ask_key() -> str:
     """Ask for an API key at a terminal, without showing it.
 

@@ -3,9 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from importlib import metadata
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -14,7 +12,7 @@ from temporalio.service import RPCError
 
 from fallow.bootstrap import demand_apart, open_database, open_records
 from fallow.cli import logs
-from fallow.cli.ending import fault_of
+from fallow.cli.findings import Colour, Finding, fitting, red
 from fallow.domain.errors import FallowError
 from fallow.domain.policy import Policy
 from fallow.intake.policy_file import load_policy
@@ -34,41 +32,12 @@ _OURS = ("workflows", "activities", "workers", "fallow")
 _CONNECT_WITHIN = 15.0
 
 
-class Colour(StrEnum):
-    """What a finding means: fine, know this, or mend this."""
-
-    GREEN = "green"
-    YELLOW = "yellow"
-    RED = "red"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
-
-    Attributes:
-        colour: how it stands.
-        subject: what was looked at.
-        what: what was found.
-        remedy: what to do; empty where nothing is to be done.
-    """
-
-    colour: Colour
-    subject: str
-    what: str
-    remedy: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        """Return it as plain JSON."""
-        return {"colour": str(self.colour), "subject": self.subject, "what": self.what, "remedy": self.remedy}
-
-
 def examine() -> list[Finding]:
     """Run every check that can be run; one that fails does not stop the next."""
     try:
         settings = load()
     except FallowError as error:
-        return [_red("settings", error)]
+        return [red("settings", error)]
     logs.configure("debug" if settings.log_level == "debug" else "error")
     logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # what it would warn of is what is being found out
     findings = [Finding(Colour.GREEN, "settings", f"state folder {settings.folder}"), *_names()]
@@ -76,7 +45,7 @@ def examine() -> list[Finding]:
         try:
             findings.extend(check())
         except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, not the end of the examination
-            findings.append(_red(subject, error))
+            findings.append(red(subject, error))
     return [*findings, Finding(Colour.YELLOW, "anchor", "not anchored: nothing outside the operator's control keeps checkpoints yet.")]
 
 
@@ -87,11 +56,6 @@ def _checks(settings: Settings) -> list[tuple[str, Callable[[], Iterable[Finding
         ("policy and maps", lambda: _maps(settings)),
         ("temporal", lambda: asyncio.run(_temporal(settings))),
     ]
-
-
-def _red(subject: str, error: Exception) -> Finding:
-    fault = fault_of(error)
-    return Finding(Colour.RED, subject, fault.what, fault.remedy)
 
 
 def _names() -> Iterator[Finding]:
@@ -166,7 +130,7 @@ def _maps(settings: Settings) -> Iterator[Finding]:
         yield from _policy(_load(settings, records, platforms))
         demand_apart(records.systems, platforms)
         yield Finding(Colour.GREEN, "platforms map", f"{len(platforms)} platforms")
-        yield from _tables(records)
+        yield from fitting(records)
     finally:
         records.close()
 
@@ -203,19 +167,6 @@ def _policy(policy: Policy) -> Iterator[Finding]:
         yield Finding(Colour.YELLOW, "policy", "has a demo rule: its cycles carry DEMO for ever.", "use another policy for real numbers.")
     if policy.not_asked:
         yield Finding(Colour.YELLOW, "policy", f"asks no platform of the categories {', '.join(policy.not_asked)}; each tag says so.")
-
-
-def _tables(records: RecordsMap) -> Iterator[Finding]:
-    for subject, check in (
-        *((each, system.check) for each, system in records.systems.items()),
-        ("line register", records.line_register.check),
-    ):
-        try:
-            check()
-        except FallowError as error:
-            yield _red(f"records: {subject}", error)
-        else:
-            yield Finding(Colour.GREEN, f"records: {subject}", "reachable, and as mapped")
 
 
 async def _temporal(settings: Settings) -> list[Finding]:

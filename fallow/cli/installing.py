@@ -28,13 +28,13 @@ def setup(
 
 def doctor(*, json: Json = False) -> int:
     """Judge the installation, one line a check; changes nothing. Exit code 4 where something is wrong."""
-    from fallow.cli.checkup import Colour, examine  # noqa: PLC0415 - heavy
+    from fallow.cli.checkup import examine  # noqa: PLC0415 - heavy
+    from fallow.cli.findings import Colour, show  # noqa: PLC0415 - with its neighbour
 
     findings = examine()
     wrong = any(each.colour is Colour.RED for each in findings)
     if json:
         print_json({"healthy": not wrong, "checks": [each.to_json() for each in findings]})
     else:
-        for each in findings:
-            print_line(f"{each.colour:<6} {each.subject}: {each.what}" + (f" Remedy: {each.remedy}" if each.remedy else ""))
+        show(findings)
     return INSTALLATION if wrong else 0

@@ -11,7 +11,7 @@ from fallow.cli.showing import print_json, print_line
 from fallow.cli.words import CycleId, Json, KeyFile, Reference
 from fallow.domain.claims import Channel, Ground
 from fallow.domain.errors import InstantMalformed
-from fallow.domain.lifecycle import Command
+from fallow.domain.lifecycle import ACTIVE, Command, State
 
 _HoldId = Annotated[str, typer.Option("--hold", metavar="HOLD", help="Which hold: h_…; `fallow numbers show` lists them.")]
 _Until = Annotated[str, typer.Option("--until", metavar="INSTANT", help="The new end of quarantine, ISO 8601 with an offset.")]
@@ -41,13 +41,17 @@ def hold(
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
-    """Stop a number at once, under a case reference. The quarantine clock goes on."""
+    """Stop a number at once, under a case reference; of a sold, retired or returned one, only the end of what the law keeps."""
     from fallow.cli.acting import acting  # noqa: PLC0415 - heavy
+    from fallow.operations import status  # noqa: PLC0415 - heavy
     from fallow.operations.commands import Commands  # noqa: PLC0415 - heavy
 
     with acting(key_file) as (here, person):
         hold_id = Commands(here).hold(person, cycle, reference, None if review_on is None else review_on.date())
-    _say(json, f"{cycle} is held: {hold_id}", cycle_id=cycle, hold_id=hold_id)
+        state = status.show(here, person, cycle)["state"]
+    reached = state in (*ACTIVE, State.RESELLABLE)
+    late = "" if reached else f"; it is {state}, so that this suspends only the end of what the law keeps"
+    _say(json, f"{cycle} is held: {hold_id}{late}", cycle_id=cycle, hold_id=hold_id, state=state)
 
 
 def lift(cycle: CycleId, hold_id: _HoldId, reference: Reference, *, key_file: KeyFile = None, json: Json = False) -> None:

@@ -199,6 +199,8 @@ class Finding:
         in_scope: rows that a wipe would change.
         undecided: rows that may be the former holder's and that a wipe would not touch: the read-back fails by them.
         newer: rows of a newer holder: they stop the stage.
+        legal_basis: why what is left is kept, where the map has a wipe keep something.
+        kept_until: ISO date until which it is kept.
     """
 
     collection: str
@@ -206,6 +208,8 @@ class Finding:
     in_scope: int
     undecided: int
     newer: int
+    legal_basis: str | None = None
+    kept_until: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def _proof(tx: Tx, installation: Installation, row: ObligationRow) -> Proof | No
     return _answer(tx, installation, row)
 
 
-def _stored(tx: Tx, row: ObligationRow, kind: str) -> dict[str, object] | None:
+def stored(tx: Tx, row: ObligationRow, kind: str) -> dict[str, object] | None:
     """Return the evidence's content if its digest, kind, cycle and target are those the obligation cites."""
     evidence = tx.session.get(EvidenceRow, row.evidence)
     if evidence is None or hashlib.sha256(evidence.body.encode()).hexdigest() != row.evidence:
@@ -39,7 +39,7 @@ def _stored(tx: Tx, row: ObligationRow, kind: str) -> dict[str, object] | None:
 
 
 def _receipt(tx: Tx, row: ObligationRow) -> Proof | None:
-    body = _stored(tx, row, "receipt")
+    body = stored(tx, row, "receipt")
     if body is None:
         return None
     collections = body["collections"]
@@ -51,7 +51,7 @@ def _receipt(tx: Tx, row: ObligationRow) -> Proof | None:
 
 
 def _attestation(tx: Tx, row: ObligationRow) -> Proof | None:
-    body = _stored(tx, row, "attestation")
+    body = stored(tx, row, "attestation")
     if body is None or body.get("by") == body.get("second"):
         return None
     return Proof(row.target_id, TargetKind.PLATFORM, str(row.evidence), True, Outcome.ATTESTED)

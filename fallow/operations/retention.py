@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from datetime import date
 
-from cryptography.exceptions import InvalidTag
-
 from fallow.domain.errors import SettingRefused, TargetUnavailable
 from fallow.domain.ports import KeptRow
 from fallow.operations.installation import Installation
@@ -36,10 +34,11 @@ class Retention:
             return
         try:
             self._db.once_more(lambda tx: self._keep(tx, system_id, rows))
-        except (SettingRefused, InvalidTag) as error:
-            what = getattr(error, "what", f"A retention key that {system_id} needs was altered.")
-            remedy = getattr(error, "remedy", "restore the engine's database and its keys from backups of one time.")
-            raise TargetUnavailable(what, remedy=remedy) from None
+        except SettingRefused as error:
+            raise TargetUnavailable(error.what, remedy=error.remedy) from None
+        except OSError as error:
+            what = f"A wrapping key for what {system_id} hands over can't be made or read ({type(error).__name__})."
+            raise TargetUnavailable(what, remedy="let the worker write into the folder `wrapping` of the keys.") from None
 
     def upkeep(self) -> bool:
         """Destroy a page of what has had its last day, then the wrapping keys that nothing needs any more; tell whether more is due.

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Delete,
     Insert,
+    Select,
     String,
     Update,
     and_,
@@ -57,7 +58,7 @@ class Clearing:
         if self._copying is not None:
             connection.execute(self._copying, bound)
         if self._returns:
-            return Counter(connection.execute(self._statement, bound).scalars())
+            return Counter(dict(connection.execute(self._statement, bound).all()))
         found: Counter[int] = Counter(dict(connection.execute(self._counting, bound).all()))
         if found:
             connection.execute(self._statement, bound)
@@ -82,7 +83,7 @@ class Clearing:
             if (day := until[place]) is not None
         ]
 
-    def _change(self) -> Delete | Update:
+    def _change(self) -> Delete | Update | Select[int, int]:
         values = self._values()
         change: Delete | Update = delete(self._ground.table) if values is None else update(self._ground.table).values(values)
         if not self._joins:
@@ -90,7 +91,10 @@ class Clearing:
             numbers = self._path.column.in_(select(self._o.c.n))
             return change.where(numbers, exists(select(1).select_from(self._o).where(self._scope)))
         change = change.where(self._scope)
-        return change.returning(self._o.c.k) if self._returns else change
+        if not self._returns:
+            return change
+        changed = change.returning(self._o.c.k).cte("changed")  # counted there: a row in, a row out would cost more than the deletion
+        return select(changed.c.k, func.count()).group_by(changed.c.k)
 
     def _values(self) -> dict[str, Any] | None:
         """Return what a row becomes; None where it goes."""

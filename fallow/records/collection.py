@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.sql.elements import ClauseElement
@@ -37,6 +38,7 @@ class Collection:
             MapRefused: table or column missing, a column whose type can't be used, or no ``offset`` for values without one.
         """
         self.mapped = mapped
+        self._database = database
         self._table = database.table(mapped.table, mapped.schema_name, _columns(mapped))
         archive = _archive(mapped, database, self._table)
         until = None if mapped.until is None else InstantColumn(self._table.c[mapped.until], database.dialect, mapped.offset)
@@ -77,20 +79,22 @@ class Collection:
                 total.add(found)
         return seen
 
-    def finding(self, seen: Seen) -> Finding:
-        """Say what a look found, for a plan."""
-        return Finding(self.mapped.id, str(self.mapped.strategy), seen.in_scope, seen.undecided, seen.newer)
+    def findings(self, connection: Connection, orders: Sequence[WipeOrder]) -> list[Finding]:
+        """Look, and say of each order what a wipe would find."""
+        found = zip(self.look(connection, orders), self._kept_until(orders), strict=True)
+        told = (self.mapped.id, str(self.mapped.strategy))
+        return [
+            Finding(*told, seen.in_scope, seen.undecided, seen.newer, self.mapped.basis, None if until is None else until.isoformat())
+            for seen, until in found
+        ]
 
     def receipts(
         self, connection: Connection, orders: Sequence[WipeOrder], affected: Counter[int], reach: "Reach"
     ) -> list[CollectionReceipt]:
         """Look again and write down what was found, one receipt an order."""
-        seen, statement, query = (
-            self.look(connection, orders),
-            self._digest(self._changes(), connection),
-            self._digest(self._queries(), connection),
-        )
-        at, kept_until = datetime.now(UTC), self._kept_until(orders)
+        seen, kept_until = self.look(connection, orders), self._kept_until(orders)
+        at = datetime.now(UTC)
+        backups_until = reach.backups_until(at)
         return [
             CollectionReceipt(
                 collection=self.mapped.id,
@@ -99,13 +103,13 @@ class Collection:
                 remaining=found.in_scope + found.undecided,
                 newer=found.newer,
                 kept=found.kept,
-                statement=statement,
-                query=query,
-                meaning=self.mapped.meaning,
+                statement=self._statement,
+                query=self._query,
+                meaning=self._meaning,
                 read_back_at=at,
                 legal_basis=self.mapped.basis,
                 kept_until=None if until is None else until.isoformat(),
-                backups_until=reach.backups_until(at),
+                backups_until=backups_until,
                 not_reached=reach.not_reached,
             )
             for place, (found, until) in enumerate(zip(seen, kept_until, strict=True))
@@ -133,14 +137,20 @@ class Collection:
         keep_for = self.mapped.keep_for
         return [None if keep_for is None else (order.disconnected_at.astimezone(UTC) + keep_for).date() for order in orders]
 
-    def _changes(self) -> list[ClauseElement]:
-        return [statement for _, clearing in self._clearings for statement in clearing.statements]
+    @cached_property
+    def _meaning(self) -> str:
+        return self.mapped.meaning
 
-    def _queries(self) -> list[ClauseElement]:
-        return [statement for looking in self._lookings for statement in looking.statements]
+    @cached_property
+    def _statement(self) -> str:
+        return self._digest(statement for _, clearing in self._clearings for statement in clearing.statements)
 
-    def _digest(self, statements: Iterable[ClauseElement], connection: Connection) -> str:
-        texts = "\n".join(str(statement.compile(dialect=connection.dialect)) for statement in statements)
+    @cached_property
+    def _query(self) -> str:
+        return self._digest(statement for looking in self._lookings for statement in looking.statements)
+
+    def _digest(self, statements: Iterable[ClauseElement]) -> str:
+        texts = "\n".join(str(statement.compile(dialect=self._database.language)) for statement in statements)
         return hashlib.sha256(texts.encode()).hexdigest()
 
 

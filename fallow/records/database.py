@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Column, Connection, MetaData, String, Table, text
+from sqlalchemy import URL, Column, Connection, Dialect, MetaData, String, Table, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 
@@ -56,6 +56,11 @@ class Database:
     def dialect(self) -> str:
         """Name of the database's kind: ``sqlite``, ``postgresql``, ``mariadb`` (``mysql`` where the URL says so) or another."""
         return self._writing.dialect.name
+
+    @property
+    def language(self) -> Dialect:
+        """How SQLAlchemy writes statements for it."""
+        return self._writing.dialect
 
     @property
     def place(self) -> str:

@@ -75,7 +75,10 @@ class HttpRecordSystem:
     def find(self, orders: Sequence[WipeOrder]) -> list[tuple[Finding, ...]]:
         """Say what a wipe would find; see :meth:`fallow.domain.ports.RecordSystem.find`."""
         found = [counts for batch in _batches(orders, self.batch) for counts in self._about("list", batch)]
-        return [tuple(Finding(each.id, each.strategy, **counts[each.id]) for each in self._mapped.collections) for counts in found]
+        return [
+            tuple(_finding(each, counts[each.id], order) for each in self._mapped.collections)
+            for counts, order in zip(found, orders, strict=True)
+        ]
 
     def read_back(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:
         """Ask again what is left; see :meth:`fallow.domain.ports.RecordSystem.read_back`."""
@@ -163,6 +166,11 @@ class HttpRecordSystem:
         """Return the SHA-256 of what was asked of the collection, without values: protocol, path and definition."""
         path = f"{urlsplit(self._mapped.url).path.rstrip('/')}/{verb}"
         return digest({"type": name_of(verb), "path": path, "collection": collection.model_dump(mode="json")})
+
+
+def _finding(collection: HttpCollection, counts: Mapping[str, int], order: WipeOrder) -> Finding:
+    told = (counts["in_scope"], counts["undecided"], counts["newer"])
+    return Finding(collection.id, collection.strategy, *told, collection.basis, _kept_until(order, collection))
 
 
 def _kept_until(order: WipeOrder, collection: HttpCollection) -> str | None:

@@ -66,10 +66,12 @@ class OpenContext:
     Attributes:
         map_path: the records map; relative files are relative to its folder, and messages name it.
         connect: makes the way to a system that is reached over HTTP.
+        urls: addresses by system, for kinds that have one, to use instead of the map's own, which are not read then.
     """
 
     map_path: Path
     connect: Connect = no_way_out
+    urls: Mapping[str, str] | None = None
 
 
 class Kind(Protocol):

@@ -60,6 +60,10 @@ class OrderSet(Protocol):
         """How many orders fit, where each takes all the rows it may; None: any number."""
         ...
 
+    def told(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return values of one row as :meth:`bound` takes them; without those that are None."""
+        ...
+
     def bound(self, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
         """Return what a statement over :attr:`relation` wants bound; a field that a row leaves out is NULL."""
         ...
@@ -81,9 +85,13 @@ class UnfoldedJson:
         bound = text(statement).bindparams(bindparam(_NAME, type_=String()))
         self.relation = bound.columns(*(column(field.name, field.type) for field in fields)).subquery("o")
 
+    def told(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return the values as JSON has them."""
+        return {name: _plain(value) for name, value in values.items() if value is not None}
+
     def bound(self, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
         """Return the rows as one JSON text."""
-        return {_NAME: json.dumps([{name: _plain(value) for name, value in row.items() if value is not None} for row in rows])}
+        return {_NAME: json.dumps(rows)}
 
 
 class FixedRows:
@@ -96,6 +104,10 @@ class FixedRows:
         self._names = [field.name for field in fields]
         rows = (select(*(bindparam(_cell(f.name, row), type_=f.type).label(f.name) for f in fields)) for row in range(_FIXED))
         self.relation = union_all(*rows).subquery("o")
+
+    def told(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return the values as they are."""
+        return {name: value for name, value in values.items() if value is not None}
 
     def bound(self, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
         """Return a value for each cell; rows that are left over are NULL and match nothing.

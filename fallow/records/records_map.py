@@ -3,7 +3,7 @@
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +15,9 @@ from fallow.domain.ports import RecordSystem
 from fallow.records.kinds import ID, Connect, OpenContext, no_way_out, open_system
 from fallow.records.line_register import SqlLineRegister
 from fallow.records.map_schema import RecordsFile
-from fallow.records.sql_kind import database_of
+from fallow.records.mapped_table import tables_beside, tables_of
+from fallow.records.sql import SqlRecordSystem
+from fallow.records.survey import Survey
 
 _SQL = "sql"
 
@@ -28,11 +30,13 @@ class RecordsMap:
         systems: by id.
         line_register: the carrier's word on whether a line is in service.
         line_register_id: id of the system that holds the line register.
+        surveys: looks at the databases of systems that are databases, by id.
     """
 
     systems: dict[str, RecordSystem]
     line_register: SqlLineRegister
     line_register_id: str
+    surveys: Mapping[str, Survey] = field(default_factory=dict)
 
     @property
     def collections(self) -> dict[str, tuple[str, ...]]:
@@ -51,12 +55,13 @@ class RecordsMap:
         self.line_register.close()
 
 
-def load_records_map(path: Path, connect: Connect = no_way_out) -> RecordsMap:
+def load_records_map(path: Path, connect: Connect = no_way_out, *, urls: Mapping[str, str] | None = None) -> RecordsMap:
     """Read and check a records map; no system is connected yet.
 
     Args:
         path: the file.
         connect: makes the way to systems that are reached over HTTP; without it they can be read about, not asked.
+        urls: addresses by system, to use instead of the map's own, which are not read then; other systems can't be reached.
 
     Raises:
         MapRefused: unreadable, an unknown or missing key, a value outside its list, a kind that nobody brings, systems that wait for
@@ -65,12 +70,27 @@ def load_records_map(path: Path, connect: Connect = no_way_out) -> RecordsMap:
     document = _document(path)
     entries = _entries(path, document)
     mapped = _checked(path, document, entries)
-    context = OpenContext(path, connect)
+    context = OpenContext(path, connect, urls)
     systems = {str(entry["id"]): open_system(kind, entry, context) for kind, entry in entries}
     demand_order(path, {system_id: system.after for system_id, system in systems.items()})
+    demand_collections(path, mapped, systems)
+    databases = {system_id: system.database for system_id, system in systems.items() if isinstance(system, SqlRecordSystem)}
+    surveys = {each.id: Survey(databases[each.id], tables_of(mapped, each), tables_beside(mapped, each)) for each in mapped.system}
     register = mapped.line_register
-    (home,) = [system for system in mapped.system if system.id == register.system]
-    return RecordsMap(systems, SqlLineRegister(register, database_of(home, path)), register.system)
+    return RecordsMap(systems, SqlLineRegister(register, databases[register.system]), register.system, surveys)
+
+
+def demand_collections(path: Path, mapped: RecordsFile, systems: Mapping[str, RecordSystem]) -> None:
+    """Refuse an ``erase_after`` that names a collection which its system does not have: nothing would wait for it.
+
+    Raises:
+        MapRefused: naming it.
+    """
+    for system in mapped.system:
+        for edge in (edge for collection in system.collection for edge in collection.erase_after if "." in edge):
+            home, _, collection_id = edge.partition(".")
+            if collection_id not in systems[home].collections:
+                _refuse(path, f"system {system.id}: erase_after names {edge}, which is not there", "correct erase_after.")
 
 
 def demand_order(path: Path, after: Mapping[str, frozenset[str]]) -> None:

@@ -185,7 +185,7 @@ class Path:
         spelled = spell(order.number, self.number)
         if spelled is None:
             return
-        said = self._ground.said_of(place, order, kept_until) | {"n": self._value(spelled.text)}
+        said = self.clearing.told(self._ground.said_of(place, order, kept_until)) | {"n": self._value(spelled.text)}
         if self._place is None:
             yield said
             return
@@ -194,7 +194,7 @@ class Path:
     def _searched(self, place: int, order: WipeOrder, kept_until: date | None) -> Iterator[dict[str, object]]:
         """Yield a row for each spelling. A table of another country's numbers is searched too: the map may be wrong in that."""
         ways, mapped = spellings(order.number, self.number, is_integer=self._is_integer), spell(order.number, self.number)
-        said = self._ground.said_of(place, order, kept_until)
+        said = self.searching.told(self._ground.said_of(place, order, kept_until))
         right = None if mapped is None else self._value(mapped.text)
         for text in dict.fromkeys(map(self._value, ways.anywhere)):
             yield said | {"n": text, "m": int(self._place is None and text == right)}

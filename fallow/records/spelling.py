@@ -155,9 +155,14 @@ def is_kept_as_integer(table: Table, column: NumberColumn) -> bool:
     return isinstance(table.c[column.column].type, Integer)
 
 
+def known_regions() -> list[str]:
+    """Return every ISO 3166 code that has a calling code, sorted."""
+    return sorted(phonenumbers.SUPPORTED_REGIONS)
+
+
 def known_places(column: NumberColumn) -> list[str]:
     """Return every value of the place column that says whose national digits a row has, sorted."""
     if column.spelling != "split":
-        return sorted(phonenumbers.SUPPORTED_REGIONS)
+        return known_regions()
     codes = (str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
     return sorted(lead + code for code in codes for lead in ("", "+", "00"))

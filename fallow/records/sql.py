@@ -3,6 +3,7 @@
 Only the former holders' rows are touched: never rows where the number is the other party, never rows of a newer holder.
 """
 
+import base64
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,6 @@ from fallow.records.map_schema import SystemTable
 
 Result = TypeVar("Result")
 Order = TypeVar("Order")
-_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class SqlRecordSystem:
@@ -42,6 +42,7 @@ class SqlRecordSystem:
         self.mapped = mapped
         self.database = database
         self._reach = Reach(mapped.backups_live_for, mapped.not_reached)
+        self._rewrites = any(collection.rewrite is not None for collection in mapped.holders)
         self._reflected: tuple[Collection, ...] | None = None
 
     @property
@@ -94,7 +95,7 @@ class SqlRecordSystem:
             WipeRefused: the database refuses the change of at least one of these orders; nothing is claimed then.
             MapRefused: a mapped table, column or ``offset`` is missing, or nothing keeps what is to be sealed.
         """
-        named = [order if order.pseudonym else replace(order, pseudonym=_nobody()) for order in orders]
+        named = [order if order.pseudonym or not self._rewrites else replace(order, pseudonym=_nobody()) for order in orders]
         return self._guarded(lambda: self._batches(named, lambda batch: self._wipe(batch, keeper)), changing=True)
 
     def expire(self, orders: Sequence[ExpiryOrder]) -> list[int]:
@@ -125,7 +126,7 @@ class SqlRecordSystem:
     def _find(self, orders: Sequence[WipeOrder]) -> list[tuple[Finding, ...]]:
         tables = self._tables()
         with self.database.reading() as connection:
-            seen = [[table.finding(each) for each in table.look(connection, orders)] for table in tables]
+            seen = [table.findings(connection, orders) for table in tables]
         return list(zip(*seen, strict=True))
 
     def _wipe(self, orders: Sequence[WipeOrder], keeper: Keeper | None) -> list[WipeReceipt]:
@@ -181,4 +182,4 @@ def _transposed(found: Sequence[list[CollectionReceipt]]) -> Iterator[tuple[Coll
 
 def _nobody() -> str:
     """Return a pseudonym that stands for nobody: for a cycle that was enrolled before there were holder keys."""
-    return "".join(secrets.choice(_LETTERS) for _ in range(PSEUDONYM))
+    return base64.b32encode(secrets.token_bytes(20)).decode().lower()[:PSEUDONYM]

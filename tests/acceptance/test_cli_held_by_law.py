@@ -16,6 +16,7 @@ from fallow.store.engine import Database
 from fallow.store.tables import RetentionRow
 from fallow.store.wrapping import WrappingKeys
 
+OTHER = "+491713920003"
 ROLES = {"operator": "operator", "enroller": "operator", "approver": "approver", "auditor": "auditor"}
 CONTENT = {"name": "Erika Mustermann"}
 LAW = ("records", "held-by-law")
@@ -30,12 +31,12 @@ class Registry:
         """Set it up; nothing runs in it."""
         self.cli = CommandLine(state)
         assert self.cli.run("setup", "--no-temporal").code == 0
-        own_systems.make_database(state / "kunden.db", (NUMBER,))
+        own_systems.make_database(state / "kunden.db", (NUMBER, OTHER))
         own_systems.write_maps(state, 9, own_systems.Endpoint().public_key)
         root = self.cli.run("keys", "admit", "--name", "root", "--role", "administrator").out.strip()
         admit = ("keys", "admit", "--name")
         self.keys = {name: self.cli.run(*admit, name, "--role", role, key=root).out.strip() for name, role in ROLES.items()}
-        assert self.run("enroller", "enrol", "-", stdin=a_file_of(a_line())).code == 0
+        assert self.run("enroller", "enrol", "-", stdin=a_file_of(a_line(), a_line(OTHER, source_ref="T 2"))).code == 0
         self.cycle = self.run("auditor", "numbers", "find", stdin=NUMBER).out.strip()
         keep(state, self.cycle)
 
@@ -127,6 +128,19 @@ def test_a_reading_is_recorded_although_nobody_gets_it(registry: Registry) -> No
 
     assert ran.returncode != 0
     assert registry.kinds().count("RetentionRead") == before + 1
+
+
+def test_a_hold_that_stops_no_number_says_so(registry: Registry) -> None:
+    """Who holds a retired number is told that it only suspends what the law keeps."""
+    cycle = registry.run("auditor", "numbers", "find", stdin=OTHER).out.strip()
+    early = registry.run("operator", "hold", cycle, "--reference", "case 7")
+    proposal = registry.run("operator", "retire", cycle, "--reference", "court 3", "--json").json["proposal_id"]
+    assert registry.run("approver", "approve", proposal).code == 0
+
+    late = registry.run("operator", "hold", cycle, "--reference", "case 8")
+
+    assert (early.code, late.code) == (0, 0)
+    assert ("only the end" in early.out, "RETIRED" in late.out, "only the end" in late.out) == (False, True, True)
 
 
 def test_nothing_of_it_is_plain_in_the_state_folder(registry: Registry) -> None:

@@ -220,6 +220,17 @@ def test_what_is_destroyed_says_so(world: World) -> None:
         Opening(world.installation).propose(people.operator, cycle_id, "court 12")
 
 
+def test_what_a_hold_keeps_beyond_its_last_day_can_be_read(world: World) -> None:
+    """Its end is suspended, so it is still there for the two."""
+    people = staff(world)
+    cycle_id = sealed(world, people)
+    hold(world, people, cycle_id)
+    to_day(world, date(2026, 5, 1))
+    keeper(world).upkeep()
+
+    assert len(Opening(world.installation).read(people.operator, opened(world, people, cycle_id)).rows) == 1
+
+
 def test_an_opening_that_comes_too_late_is_refused(world: World) -> None:
     """Approved or read after the destruction it names the day."""
     people = staff(world)

@@ -1,6 +1,7 @@
 """Rows sealed by law, on both databases: kept once, opened while they may be, destroyed by schedule, and nowhere in plain text."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -184,6 +185,43 @@ def test_a_hold_suspends_and_lifting_resumes(world: World) -> None:
     assert world.installation.wrapping.names() == []
 
 
+def test_a_month_that_something_lies_under_stays(world: World) -> None:
+    """A wrapping key outlives its month until the last retention key beneath it is gone."""
+    (cycle_id,) = enrolled(world)
+    keeper(world).keep("billing", [a_row(cycle_id)])
+    to_day(world, date(2026, 6, 1))
+    with world.installation.db.begin() as tx:
+        assert retention.destroy_months(tx, world.installation.wrapping) == []
+
+    keeper(world).expire_sealed(10)
+
+    with world.installation.db.begin() as tx:
+        assert retention.destroy_months(tx, world.installation.wrapping) == ["retention-2026-03"]
+
+
+def test_no_key_is_destroyed_while_somebody_wraps_under_it(world: World) -> None:
+    """A month that ends while rows are being sealed under its key waits for them."""
+    cycle_id, other = enrolled(world, 2)
+    keeper(world).keep("billing", [a_row(other, kept_until=date(2027, 1, 1))])
+    db, wrapping = world.installation.db, world.installation.wrapping
+
+    def end_of_the_month() -> list[str]:
+        with db.begin() as tx:
+            return retention.destroy_months(tx, wrapping)
+
+    with ThreadPoolExecutor(1) as thread:
+        with db.begin() as tx:
+            cycles.lock_one(tx, cycle_id)
+            retention.seal_all(tx, wrapping, "billing", [a_row(cycle_id)])
+            to_day(world, NEXT_MONTH)
+            ending = thread.submit(end_of_the_month)
+            wait([ending], timeout=1)  # time enough to do harm, if it did not wait
+        assert ending.result(timeout=60) == []
+
+    (key,) = keys_of(world, cycle_id)
+    assert wrapping.exists(key.wrapped_by)
+
+
 def test_a_hold_placed_after_the_look_is_seen(world: World) -> None:
     """What is due is judged again under the cycle's lock."""
     people, (cycle_id,) = staff(world), enrolled(world)
@@ -251,6 +289,18 @@ def test_without_its_key_nothing_is_kept(world: World) -> None:
     with pytest.raises(TargetUnavailable, match="retention-2026-03"):
         keeper(world).keep("billing", [a_row(cycle_id, content=b'{"a":2}')])
     assert len(sealed_of(world, cycle_id)) == 1
+
+
+def test_without_a_place_for_keys_nothing_is_kept(world: World) -> None:
+    """A folder of keys that can't be written is trouble of the system's sender, too."""
+    (cycle_id,) = enrolled(world)
+    folder = world.installation.wrapping._folder
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("a file in the way")
+
+    with pytest.raises(TargetUnavailable, match="wrapping key"):
+        keeper(world).keep("billing", [a_row(cycle_id)])
+    assert (sealed_of(world, cycle_id), kept_of(world, cycle_id)) == ([], [])
 
 
 def test_a_row_in_another_place_does_not_open(damaged: World) -> None:
