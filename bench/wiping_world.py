@@ -126,8 +126,9 @@ class Copy:
     records: Path
 
     def connect(self, system: System) -> psycopg.Connection:
-        """Return a connection as a hand-written script has it."""
-        return psycopg.connect(self.urls[system.system_id].replace("+psycopg", "", 1), options="-c timezone=UTC")
+        """Return a connection with the planner's settings that the engine's have: on small tables a script without is four times slower."""
+        options = "-c timezone=UTC -c enable_seqscan=off -c jit=off"
+        return psycopg.connect(self.urls[system.system_id].replace("+psycopg", "", 1), options=options)
 
     def contents(self) -> dict[str, Contents]:
         """Return what is in each system's table."""
