@@ -12,9 +12,9 @@ Measured
 Not measured
     Start-up: reflection of the tables, opening of connections, enrolment. Any network: server and engine share the machine.
 Baseline
-    ``hand-written script``: psycopg, one thread a system, the same batches; one set-wise ``DELETE`` or ``UPDATE`` a batch and commit, then
-    one grouped count on another connection. It looks for the one spelling it knows and keeps no receipt. For ``wiping.plan``: that
-    count alone, for one number.
+    ``hand-written script``: psycopg, one thread a system, the same batches and planner settings; one set-wise ``DELETE`` or ``UPDATE`` a
+    batch and commit, then one grouped count on another connection. It looks for the one spelling it knows and keeps no receipt. For
+    ``wiping.plan``: that count alone, for one number.
 Void
     Unless engine, senders and script leave the same rows (count and checksum), and those are what the untouched data says they should be.
 """
