@@ -368,7 +368,8 @@ def _denied_claim(console: Console, scene: Scene) -> None:
 def _newer_holder(console: Console, scene: Scene) -> None:
     line, number = _playing(scene, _NEWER)
     shown = scene.desk.get(f"/v1/cycles/{scene.desk.cycle_of(number)}")
-    console.print(f"the number that somebody else holds already, line {line}: the receipts that stop it in {shown['state']}")
+    console.print(f"the number that somebody else holds already, line {line}: it stops in {shown['state']} until a person has looked")
     for each in shown["obligations"]:
-        for text in scene.records.receipt(each["evidence"], only_newer=True):
-            console.print(f"  {text}", markup=False)
+        said = scene.records.beside_a_newer_holder(each["evidence"])
+        if said is not None:
+            console.print(f"  {said}", markup=False)

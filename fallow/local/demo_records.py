@@ -31,16 +31,22 @@ class Records:
         ran = subprocess.run(command, input=number, capture_output=True, text=True, check=False, timeout=_WITHIN_SECONDS)  # noqa: S603
         found = json.loads(ran.stdout)["numbers"][0]["found"]
         for each in found:
-            yield _line(each["system"], each, f"{each['in_scope']} rows", _kept(each))
+            yield _line(each["system"], each, _rows(each["in_scope"]), _kept(each, why=True))
 
-    def receipt(self, digest: str | None, *, only_newer: bool = False) -> Iterator[str]:
+    def receipt(self, digest: str | None) -> Iterator[str]:
         """Yield what a receipt says, a line a collection; nothing where the digest is no receipt's."""
         body = self._evidence(digest)
         for each in body.get("collections", ()):
-            if each["newer"] or not only_newer:
-                rows = f"{each['affected']} rows, {each['remaining']} left"
-                newer = [f"{each['newer']} of a newer holder, untouched"] if each["newer"] else []
-                yield _line(body["target_id"], each, rows, [*newer, *_kept(each), *_reach(each)])
+            backups = [f"backups until {each['backups_until']}"] if each["backups_until"] else []
+            yield _line(body["target_id"], each, f"{_rows(each['affected'])}, {each['remaining']} left", [*_kept(each), *backups])
+
+    def beside_a_newer_holder(self, digest: str | None) -> str | None:
+        """Return what a receipt says that was wiped beside a newer holder's rows; None where it tells of none."""
+        body = self._evidence(digest)
+        wiped, left, newer = (sum(each[name] for each in body.get("collections", ())) for name in ("affected", "remaining", "newer"))
+        if not newer:
+            return None
+        return f"{body['target_id']}: {_rows(wiped)} of the former holder, {left} left; {_rows(newer)} of a newer holder, untouched"
 
     def _evidence(self, digest: str | None) -> Mapping[str, Any]:
         address = f"file:{quote(str(self._directory / 'fallow.db'))}?mode=ro"
@@ -51,12 +57,14 @@ class Records:
 
 def _line(system: str, each: Mapping[str, Any], rows: str, more: Iterable[str]) -> str:
     where = f"{system}.{each['collection']}"
-    return " · ".join((f"{where:<22}{each['strategy']:<10}{rows:<16}", *more)).rstrip()
+    return " · ".join((f"{where:<22}{each['strategy']:<10}{rows:<14}", *more)).rstrip()
 
 
-def _kept(each: Mapping[str, Any]) -> list[str]:
-    return [f"kept until {each['kept_until']}"] if each["kept_until"] else []
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
 
 
-def _reach(each: Mapping[str, Any]) -> list[str]:
-    return [f"backups until {each['backups_until']}"] if each["backups_until"] else []
+def _kept(each: Mapping[str, Any], *, why: bool = False) -> list[str]:
+    if not each["kept_until"]:
+        return [each["legal_basis"]] if why and each["legal_basis"] else []
+    return [f"until {each['kept_until']}" + (f": {each['legal_basis']}" if why else "")]

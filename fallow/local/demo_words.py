@@ -30,9 +30,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "ObligationsOpened": lambda body: f"{_TO_CLEAR[body['target_kind']]}: {', '.join(body['targets'])}",
     "ObligationMoved": lambda body: f"  {body['target_id']}: {_MOVED.get(body['outcome'], body['status'])}",
     "StageSettled": lambda body: _STAGES[body["stage"]],
-    "HolderKeyDestroyed": lambda body: (
-        f"holder key destroyed (receipt {body['evidence'][:12]}…): what we knew of the former holder opens no more"
-    ),
+    "HolderKeyDestroyed": lambda body: f"holder key destroyed, receipt {body['evidence'][:12]}…: what it sealed opens no more",
     "TagIssued": lambda _: "disclosure tag issued and signed",
     "NumberReleased": lambda _: "RESELLABLE: the gate found evidence for every stage",
     "AttentionRaised": lambda body: f"ATTENTION: {body['attention']}",
@@ -47,11 +45,14 @@ def sentence(event: Mapping[str, Any]) -> str | None:
 
 
 def rejected(rejections: Iterable[Mapping[str, Any]]) -> Table:
-    """Return the rejected lines: where, which kind, why; the remedy is in the report."""
-    table = _indented()
+    """Return the rejected lines: where, which kind, why, those with one reason together; the remedy is in the report."""
+    lines: dict[str, list[str]] = {}
     for each in rejections:
         why = re.sub(r"^Line \d+[.,] *", "", each["why"].partition(" Remedy:")[0])
-        table.add_row(Text(f"line {each['line']:>4}"), Text(f"{each['code']}: {why}"))
+        lines.setdefault(f"{each['code']}: {why}", []).append(str(each["line"]))
+    table = _indented()
+    for why, where in lines.items():
+        table.add_row(Text(f"line {', '.join(where)}"), Text(why))
     return table
 
 
