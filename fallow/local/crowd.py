@@ -127,7 +127,7 @@ def _synthetic(count: int) -> Iterator[Line]:
     for place in range(count):
         left_at = _FIRST_SYNTHETIC_LEFT_AT + timedelta(minutes=7 * (place % 5_000))
         number = f"+86{_FIRST_SYNTHETIC + place}"
-        rest = f"CN,china-mobile,china-mobile,mobile,{left_at.isoformat()},ordinary,1,,crowd {place:06d},SUB-{place:06d}"
+        rest = f"CN,china-mobile,china-mobile,mobile,{left_at.isoformat()},ordinary,1,,crowd {place:06d},SUB-crowd-{place:06d}"
         yield Line(f"{number},{rest}", "RESELLABLE", "every stage is proved")
 
 
