@@ -206,13 +206,13 @@ def _say(console: Console, scene: Scene, event: Mapping[str, Any], seconds: floa
         console.print(f"  [dim]{seconds:5.1f} s[/]  {said}")
     if event["kind"] == "ObligationMoved":
         for line in scene.records.receipt(event["body"]["evidence"]):
-            console.print(f"             {line}", markup=False)
+            console.print(f"             {line}", markup=False, soft_wrap=True)
 
 
 def _plan(console: Console, scene: Scene, number: str) -> None:
     console.print("           what a wipe will find, in this order (`fallow records plan`, which changes nothing):")
     for line in scene.records.plan(number):
-        console.print(f"             {line}", markup=False)
+        console.print(f"             {line}", markup=False, soft_wrap=True)
 
 
 def _crowd(console: Console, scene: Scene) -> int:
@@ -360,9 +360,7 @@ def _denied_claim(console: Console, scene: Scene) -> None:
     line, number = _playing(scene, _DENIED)
     shown = scene.desk.get(f"/v1/cycles/{scene.desk.cycle_of(number)}")
     failed = shown["reclaims_denied"]
-    console.print(
-        f"the claim that was denied, line {line}: {failed} failed identity check on record, two lock it; it went on: {shown['state']}"
-    )
+    console.print(f"the claim that was denied, line {line}: {failed} failed identity check, two lock it; it went on: {shown['state']}")
 
 
 def _newer_holder(console: Console, scene: Scene) -> None:
@@ -372,4 +370,4 @@ def _newer_holder(console: Console, scene: Scene) -> None:
     for each in shown["obligations"]:
         said = scene.records.beside_a_newer_holder(each["evidence"])
         if said is not None:
-            console.print(f"  {said}", markup=False)
+            console.print(f"  {said}", markup=False, soft_wrap=True)

@@ -144,7 +144,7 @@ class TestReport:
 
 class TestPrivacy:
     def test_no_number_lies_where_it_must_not(self, played: Played) -> None:
-        """No number in any form, no holder's name, no subscription: in no database of ours or Temporal's, log, metric, history or report."""
+        """No number in any form, no holder's name, no subscription: in no database, log, metric, history or report."""
         assert list((played.directory / "histories").iterdir())
         assert (played.directory / "logs" / "metrics.prom").read_bytes().count(b"temporal_") > 10
         assert len(played.personal()) > NUMBERS
