@@ -6,6 +6,7 @@ Numbers come from ranges reserved for fiction where a country has one that its p
 reserve none; there the numbers are plainly synthetic, nearly all zeros.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count, cycle, islice, zip_longest
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from fallow.local.crowd import Crowd, Line
 
-HEADER = "number,country,carrier,range_holder,class,disconnected_at,reason,prior_holders,hold_reference,source_ref"
+HEADER = "number,country,carrier,range_holder,class,disconnected_at,reason,prior_holders,hold_reference,source_ref,subscription"
 ENROLLABLE = 200
 REJECTED_EVERY = 7
 
@@ -70,7 +71,10 @@ def _text(number: str, **cells: str) -> str:
         "hold": "",
         "ref": "sample",
     }
-    return ",".join((number, *(usual | cells).values()))
+    said = usual | cells
+    # The carrier's own id of the subscription: this carrier builds it from its reference.
+    subscription = f"SUB-{said['ref']}" if re.fullmatch(r"[A-Z]{2}-[0-9]{4}", said["ref"]) else ""
+    return ",".join((number, *said.values(), subscription))
 
 
 def _special() -> list[Line]:
@@ -94,12 +98,19 @@ def _special() -> list[Line]:
             "tied to a crime: two people decide",
             "crime",
         ),
-        Line(_text("+8613800000008", ref="CM-0008"), "RESELLABLE", "rows of a newer holder stay", "newer-holder"),
+        Line(_text("+8613800000008", ref="CM-0008"), "WIPING+ATTENTION", attention + "rows of a newer holder", "newer-holder"),
         Line(_text("+8613800000009", prior="", ref="CM-0009"), "RESELLABLE", "earlier holders unknown", "unknown-prior"),
         Line(_text("+8613800000010", ref="CM-0010"), "UNBINDING+ATTENTION", attention + "a platform refused", "refused:payment"),
         Line(_text("+8613800000011", reason="wrongful", ref="CM-0011"), "RECLAIMED", "the former holder came back", "reclaim"),
         Line(_text("+8613800000012", reason="nuisance", ref="CM-0012"), "RETIRED", "two people retired it", "retire"),
         Line(_text("+8613800000013", kind="data-only", reason="data-only", ref="CM-0013"), "RESELLABLE", _SOLD, "data-only"),
+        Line(_text("+8613800000014", ref="CM-0014"), "RESELLABLE", "somebody's claim was denied: the identity check failed", "denied"),
+        Line(
+            _text("+8613800000015", ref="no subscription"),
+            "RESELLABLE",
+            "no subscription stated: rows are told apart by time alone",
+            "by-time",
+        ),
     ]
 
 
@@ -107,7 +118,7 @@ def _ordinary() -> Iterator[Line]:
     """Return the rest of the crowd, countries and carriers mixed."""
     began_at = datetime(2026, 4, 2, 9, 30, tzinfo=UTC)
     reasons, priors = cycle(_REASONS), cycle(_PRIOR_HOLDERS)
-    for place, (number, country, carrier, kind, hours) in zip(count(14), _mixed(), strict=False):
+    for place, (number, country, carrier, kind, hours) in zip(count(16), _mixed(), strict=False):
         left_at = (began_at + timedelta(hours=5 * place, minutes=13 * place)).astimezone(timezone(timedelta(hours=hours)))
         text = _text(
             number,
@@ -159,7 +170,7 @@ def _rejected() -> list[Line]:
         Line(_text("+8613800000917", ref="8613800000917"), row, "a number in the reference", "rejected"),
         Line(_text("+8613800000918", ref="138-0000-0918"), row, "the number split up in the reference", "rejected"),
         Line(_text("+8613800000919", hold='"=HYPERLINK(""x"")"'), row, "a formula in the reference", "rejected"),
-        Line(_text("+8613800000920", ref="one,too many"), row, "eleven cells"),
+        Line(_text("+8613800000920", ref="one,too many"), row, "twelve cells"),
         Line("+8613800000921,CN,china-mobile", row, "three cells"),
     ]
 

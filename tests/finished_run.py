@@ -21,6 +21,7 @@ from fallow.local.processes import start_child, wait_until_ready
 from fallow.operations.disclose import Disclosure
 from fallow.operations.enrol import enrol_file
 from fallow.operations.release import Release
+from fallow.operations.retention import Retention
 from fallow.operations.sending import Rounds, Tally
 from fallow.operations.stages import Stages
 from fallow.operations.two_person import TwoPerson
@@ -92,17 +93,18 @@ def states(wired: Wired) -> dict[str, str]:
 
 
 def decide(wired: Wired, folder: Path) -> None:
-    """Let two people decide what the sample's story says: one number is taken back, one retired."""
+    """Let two people decide what the sample's story says: one number is taken back, one retired, and one claim is denied."""
     plays = crowd.plays_of((folder / crowd.SCENARIO).read_text())
     rows = crowd.rows_of((folder / crowd.NUMBERS).read_text())
     two = TwoPerson(wired.installation)
     with wired.installation.db.read() as tx:
         cycles = dict(tx.session.exec(select(CycleRow.source_ref, CycleRow.cycle_id)).all())
-    for line, command in plays.items():
+    for line, play in plays.items():
+        command = Command.RECLAIM if play == "denied" else play
         if command in (Command.RECLAIM, Command.RETIRE):
             arguments = {"ground": "former-holder"} if command == Command.RECLAIM else {}
             proposal = two.propose(FIRST, cycles[rows[line]["source_ref"]], Command(command), "case 7", arguments)
-            two.approve(SECOND, proposal)
+            two.deny(SECOND, proposal, "photo differs") if play == "denied" else two.approve(SECOND, proposal)
 
 
 def step(wired: Wired) -> None:
@@ -122,7 +124,7 @@ def step(wired: Wired) -> None:
 async def send(wired: Wired) -> None:
     """Let every target's sender do what is due."""
     here = wired.installation
-    senders: list[Rounds] = [WipingRounds(here, system) for system in here.record_systems.values()]
+    senders: list[Rounds] = [WipingRounds(here, system, Retention(here)) for system in here.record_systems.values()]
     senders += [UnbindingRounds(here.db, here.vault, each, here.paces[name]) for name, each in here.platforms.items()]
     for sender in senders:
         with here.db.begin() as tx:

@@ -99,7 +99,7 @@ def plays_of(scenario: str) -> dict[int, str]:
 
 
 def rows_of(numbers: str) -> Mapping[int, Mapping[str, str]]:
-    """Read a file of numbers leniently: line -> cells by column; lines with other than ten cells are left out."""
+    """Read a file of numbers leniently: line -> cells by column; lines with more or fewer cells than the header are left out."""
     header, *texts = numbers.split("\n")[:-1]
     columns = header.split(",")
     cells = {position: next(csv.reader([text]), []) for position, text in enumerate(texts, start=2)}
@@ -127,7 +127,7 @@ def _synthetic(count: int) -> Iterator[Line]:
     for place in range(count):
         left_at = _FIRST_SYNTHETIC_LEFT_AT + timedelta(minutes=7 * (place % 5_000))
         number = f"+86{_FIRST_SYNTHETIC + place}"
-        rest = f"CN,china-mobile,china-mobile,mobile,{left_at.isoformat()},ordinary,1,,crowd {place:06d}"
+        rest = f"CN,china-mobile,china-mobile,mobile,{left_at.isoformat()},ordinary,1,,crowd {place:06d},SUB-crowd-{place:06d}"
         yield Line(f"{number},{rest}", "RESELLABLE", "every stage is proved")
 
 

@@ -21,6 +21,7 @@ from fallow.domain.errors import SettingRefused
 from fallow.domain.number import E164
 from fallow.local import crowd, demo_words, stack
 from fallow.local.demo_desk import Desk, control, fetch
+from fallow.local.demo_records import Records
 from fallow.local.processes import Child, free_ports
 from fallow.local.temporal_server import RunningTemporal
 from fallow.settings import Settings
@@ -30,6 +31,7 @@ _BOTH_IN_FLIGHT_WITHIN = 40.0
 _LOOK_EVERY = 0.25
 _WIDTH_IN_A_FILE = 120
 _ACTIVE = ("ENROLLED", "QUARANTINED", "WIPING", "UNBINDING", "TAGGING")
+_DENIED, _NEWER = "denied", "newer-holder"
 _CHECKER = Path(__file__).parent / "checker"
 
 
@@ -44,6 +46,7 @@ class Scene:
         rest: the file with all the others.
         temporal: the server.
         desk: the API, with everybody's keys.
+        records: what wiping plans and proves.
         carrier: the sample carrier's control address.
         simulator: the platform simulator's control address.
         worker: the engine's worker, replaced when it was killed.
@@ -58,6 +61,7 @@ class Scene:
     rest: crowd.Crowd
     temporal: RunningTemporal
     desk: Desk
+    records: Records
     carrier: str
     simulator: str
     worker: Child
@@ -154,7 +158,16 @@ def _raise_curtain(console: Console, settings: Settings, directory: Path, number
     running.callback(stack.api(directory).stop)
     worker = stack.worker(directory, "worker-1")
     scene = Scene(
-        directory, sample, *sample.split(1), temporal, Desk(url, keys), carrier.url, simulator.url, worker, f"http://127.0.0.1:{metrics}"
+        directory,
+        sample,
+        *sample.split(1),
+        temporal,
+        Desk(url, keys),
+        Records(directory),
+        carrier.url,
+        simulator.url,
+        worker,
+        f"http://127.0.0.1:{metrics}",
     )
     running.callback(scene.stop_worker)
     console.print(
@@ -174,9 +187,9 @@ def _first_number(console: Console, scene: Scene) -> None:
     while True:
         shown = scene.desk.get(f"/v1/cycles/{cycle_id}")
         for event in shown["timeline"][told:]:
-            said = demo_words.sentence(event)
-            if said is not None:
-                console.print(f"  [dim]{time.monotonic() - began:5.1f} s[/]  {said}")
+            _say(console, scene, event, time.monotonic() - began)
+            if event["kind"] == "QuarantineBegan":
+                _plan(console, scene, number.text)
         told = len(shown["timeline"])
         if shown["state"] not in _ACTIVE or shown["attention"] or time.monotonic() - began > _SETTLED_WITHIN:
             break
@@ -185,6 +198,21 @@ def _first_number(console: Console, scene: Scene) -> None:
         console.print("  The shop must show this to the next buyer, who acknowledges it before paying:")
         for line in demo_words.disclosure(scene.desk.order("/v1/tags", "shop", {"number": number.text})["body"]):
             console.print(f"    · {line}")
+
+
+def _say(console: Console, scene: Scene, event: Mapping[str, Any], seconds: float) -> None:
+    said = demo_words.sentence(event)
+    if said is not None:
+        console.print(f"  [dim]{seconds:5.1f} s[/]  {said}")
+    if event["kind"] == "ObligationMoved":
+        for line in scene.records.receipt(event["body"]["evidence"]):
+            console.print(f"             {line}", markup=False, soft_wrap=True)
+
+
+def _plan(console: Console, scene: Scene, number: str) -> None:
+    console.print("           what a wipe will find, in this order (`fallow records plan`, which changes nothing):")
+    for line in scene.records.plan(number):
+        console.print(f"             {line}", markup=False, soft_wrap=True)
 
 
 def _crowd(console: Console, scene: Scene) -> int:
@@ -206,14 +234,22 @@ def _crowd(console: Console, scene: Scene) -> int:
 
 
 def _order(console: Console, scene: Scene) -> None:
-    """Two people reclaim one number for its former holder and retire another: both before wiping."""
-    lines = scene.sample.numbers.splitlines()
-    plays = crowd.plays_of(scene.sample.scenario)
+    """Two people give one number back and retire another; a third claim is denied by its second person: all before wiping."""
     references = {"reclaim": "identity check IC-0001", "retire": "regulator order RO-0001"}
-    for line, play in plays.items():
-        if play in references:
-            scene.desk.two_people(scene.desk.cycle_of(lines[line - 1].split(",")[0]), play, references[play])
+    for play in (*references, _DENIED):
+        line, number = _playing(scene, play)
+        if play == _DENIED:
+            scene.desk.deny(scene.desk.cycle_of(number), "reclaim", "identity check IC-0002", "photo differs")
+            console.print(f"somebody claims the number of line {line}; the second person denies it: the photo differs")
+        else:
+            scene.desk.two_people(scene.desk.cycle_of(number), play, references[play])
             console.print(f"two people {play} the number of line {line}")
+
+
+def _playing(scene: Scene, play: str) -> tuple[int, str]:
+    """Return the line that plays something, and its number."""
+    line = next(line for line, played in crowd.plays_of(scene.sample.scenario).items() if played == play)
+    return line, crowd.rows_of(scene.sample.numbers)[line]["number"]
 
 
 def _kill_half_way(live: Live, scene: Scene) -> None:
@@ -304,8 +340,8 @@ def _close(console: Console, scene: Scene, figures: Mapping[str, Any], verdict: 
     waiting = {each["cycle_id"]: each for query in ("held=true", "attention=true") for each in _listed(scene, query)}
     console.print("rightly not resellable:")
     console.print(demo_words.waiting([scene.desk.get(f"/v1/cycles/{cycle_id}") for cycle_id in sorted(waiting)]))
-    if waiting:
-        _timeline(console, scene, max(waiting, key=lambda cycle_id: waiting[cycle_id]["state"] == "UNBINDING"))
+    _denied_claim(console, scene)
+    _newer_holder(console, scene)
     colour = "red" if figures["violations"] else "green"
     console.print(
         f"[bold {colour}]{figures['violations']} violations[/], {figures['worker_kills']} worker killed, {figures['seconds']} s, "
@@ -320,9 +356,18 @@ def _close(console: Console, scene: Scene, figures: Mapping[str, Any], verdict: 
         console.print("to look around afterwards: make demo ARGS='--keep DIR'")
 
 
-def _timeline(console: Console, scene: Scene, cycle_id: str) -> None:
-    console.print(f"the timeline of one of them, {cycle_id}:")
-    for event in scene.desk.get(f"/v1/cycles/{cycle_id}")["timeline"]:
-        said = demo_words.sentence(event)
+def _denied_claim(console: Console, scene: Scene) -> None:
+    line, number = _playing(scene, _DENIED)
+    shown = scene.desk.get(f"/v1/cycles/{scene.desk.cycle_of(number)}")
+    failed = shown["reclaims_denied"]
+    console.print(f"the claim that was denied, line {line}: {failed} failed identity check, two lock it; it went on: {shown['state']}")
+
+
+def _newer_holder(console: Console, scene: Scene) -> None:
+    line, number = _playing(scene, _NEWER)
+    shown = scene.desk.get(f"/v1/cycles/{scene.desk.cycle_of(number)}")
+    console.print(f"the number that somebody else holds already, line {line}: it stops in {shown['state']} until a person has looked")
+    for each in shown["obligations"]:
+        said = scene.records.beside_a_newer_holder(each["evidence"])
         if said is not None:
-            console.print(f"  {event['at'][11:19]}  {said}", markup=False)
+            console.print(f"  {said}", markup=False, soft_wrap=True)

@@ -44,10 +44,16 @@ class Desk:
 
     def two_people(self, cycle_id: str, command: str, reference: str) -> None:
         """Propose and approve a command by two people."""
+        self.order(f"/v1/proposals/{self._proposed(cycle_id, command, reference)}/approve", "approver-2", {})
+
+    def deny(self, cycle_id: str, command: str, reference: str, why: str) -> None:
+        """Propose a command by one person, and have a second one deny it."""
+        self.order(f"/v1/proposals/{self._proposed(cycle_id, command, reference)}/deny", "approver-2", {"reference": why})
+
+    def _proposed(self, cycle_id: str, command: str, reference: str) -> str:
         arguments = {"ground": "former-holder"} if command == "reclaim" else {}
         body = {"command": command, "reference": reference, "arguments": arguments}
-        proposal = self.order(f"/v1/cycles/{cycle_id}/proposals", "approver-1", body)
-        self.order(f"/v1/proposals/{proposal['proposal_id']}/approve", "approver-2", {})
+        return str(self.order(f"/v1/cycles/{cycle_id}/proposals", "approver-1", body)["proposal_id"])
 
     def _ask(self, path: str, who: str, body: bytes | None, kind: str) -> Any:
         headers = {"authorization": f"Bearer {self._keys[who]}", "content-type": kind}

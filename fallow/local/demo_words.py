@@ -1,7 +1,7 @@
 """The demo's words: events, tags and ends as sentences for people."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Group
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 _MOVED = {
-    "wiped": "wiped, then read back on another connection: nothing of the former holder is in use",
+    "wiped": "wiped, then read back on another connection:",
     "unbound": "unbound",
     "not_bound": "was never bound there",
     "clear": "label cleared",
@@ -30,6 +30,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "ObligationsOpened": lambda body: f"{_TO_CLEAR[body['target_kind']]}: {', '.join(body['targets'])}",
     "ObligationMoved": lambda body: f"  {body['target_id']}: {_MOVED.get(body['outcome'], body['status'])}",
     "StageSettled": lambda body: _STAGES[body["stage"]],
+    "HolderKeyDestroyed": lambda body: f"holder key destroyed, receipt {body['evidence'][:12]}…: what it sealed opens no more",
     "TagIssued": lambda _: "disclosure tag issued and signed",
     "NumberReleased": lambda _: "RESELLABLE: the gate found evidence for every stage",
     "AttentionRaised": lambda body: f"ATTENTION: {body['attention']}",
@@ -44,11 +45,14 @@ def sentence(event: Mapping[str, Any]) -> str | None:
 
 
 def rejected(rejections: Iterable[Mapping[str, Any]]) -> Table:
-    """Return the rejected lines: where, which kind, why; the remedy is in the report."""
-    table = _indented()
+    """Return the rejected lines: where, which kind, why, those with one reason together; the remedy is in the report."""
+    lines: dict[str, list[str]] = {}
     for each in rejections:
         why = re.sub(r"^Line \d+[.,] *", "", each["why"].partition(" Remedy:")[0])
-        table.add_row(Text(f"line {each['line']:>4}"), Text(f"{each['code']}: {why}"))
+        lines.setdefault(f"{each['code']}: {why}", []).append(str(each["line"]))
+    table = _indented()
+    for why, where in lines.items():
+        table.add_row(Text(f"line {', '.join(where)}"), Text(why))
     return table
 
 
@@ -56,10 +60,19 @@ def waiting(cycles: Iterable[Mapping[str, Any]]) -> Table:
     """Return the cycles that wait: where they stand, why, and what a person does next."""
     table = _indented()
     for each in cycles:
-        reasons = [" ".join(filter(None, (it["reason"], it["target_id"]))) + f": {it['next'].rstrip('.')}" for it in each["attention"]]
+        reasons = list(attention(each["attention"]))
         reasons += [f"held: {hold['reference']}" for hold in each["holds"]]
         table.add_row(Text(each["cycle_id"], no_wrap=True), Text(each["state"], no_wrap=True), Text("; ".join(reasons)))
     return table
+
+
+def attention(waiting: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield each reason why a person must act, with every place where it holds, and what to do."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for each in waiting:
+        where.setdefault((each["reason"], each["next"]), []).extend(filter(None, [each["target_id"]]))
+    for (reason, following), places in where.items():
+        yield f"{' '.join([reason, ', '.join(places)]).rstrip()}: {following.rstrip('.')}"
 
 
 def _indented() -> Table:

@@ -16,6 +16,8 @@ import phonenumbers
 WORD = 8
 STRIDE = 4
 _SHORTEST_NEEDLE = WORD + STRIDE - 1
+#: Shorter texts that betray a person can't be looked for.
+SHORTEST_TEXT = _SHORTEST_NEEDLE
 #: Shorter digit strings occur by chance; where the national number is shorter, only the full one is looked for inside encodings.
 _SHORTEST_CORE = 9
 #: Next to a letter only this many digits count: shorter runs between letters are found in every hexadecimal id.
@@ -30,10 +32,10 @@ _GROUP = re.compile(rb"%20|%2[89Dd]|([0-9]+)")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Needle:
-    """Fixed bytes that betray a number.
+    """Fixed bytes that betray a number or a person.
 
     Attributes:
-        index: which number.
+        index: which number, or which of the other texts.
         form: what they are.
         content: the bytes.
     """
@@ -55,17 +57,21 @@ class Found:
 class Forms:
     """All forms of some numbers, ready to be looked for."""
 
-    def __init__(self, numbers: Sequence[str]) -> None:
-        """Take numbers, each ``+`` and digits."""
+    def __init__(self, numbers: Sequence[str], texts: Sequence[str] = ()) -> None:
+        """Take numbers, each ``+`` and digits, and other texts that betray a person; their indexes go on behind the numbers'.
+
+        Raises:
+            ValueError: a text is too short to be found.
+        """
         self._spelled: dict[bytes, tuple[int, str]] = {}
         self._by_word: defaultdict[int, list[Needle]] = defaultdict(list)
         for index, number in enumerate(numbers):
             digits, national = number.removeprefix("+"), _national(number)
             for text, form in ((national, "national"), ("0" + national, "national, trunk 0"), ("00" + digits, "00"), (digits, "E.164")):
                 self._spelled[text.encode()] = (index, form)
-            for needle in _needles(index, digits, national):
-                for start in range(STRIDE):
-                    self._by_word[int.from_bytes(needle.content[start : start + WORD], "little")].append(needle)
+            self._seek(_needles(index, digits, national))
+        for index, text in enumerate(texts, start=len(numbers)):
+            self._seek(_needles_of(index, text.encode()))
         self._words = frozenset(self._by_word)
         self._longest = max(map(len, self._spelled), default=0)
         self._shortest = min(map(len, self._spelled), default=0)
@@ -77,6 +83,11 @@ class Forms:
             yield from self._spelled_in(content, run.start(), run.end())
             if content[run.start() - 1 : run.start()] == b"%":
                 yield from self._spelled_in(content, run.start() + 2, run.end())
+
+    def _seek(self, needles: Iterable[Needle]) -> None:
+        for needle in needles:
+            for start in range(STRIDE):
+                self._by_word[int.from_bytes(needle.content[start : start + WORD], "little")].append(needle)
 
     def _encoded(self, content: bytes) -> Iterator[Found]:
         words = set[int]()
@@ -139,15 +150,28 @@ def _national(number: str) -> str:
 def _needles(index: int, digits: str, national: str) -> Iterator[Needle]:
     # The national number is the end of the full one, so whatever encodes the full one holds the national one's encoding too.
     core = (national if len(national) >= _SHORTEST_CORE else digits).encode()
+    yield from _encodings(index, core)
+    for text in ("+" + digits, digits, national):
+        for name in ("md5", "sha1", "sha256"):
+            hashed = hashlib.new(name, text.encode(), usedforsecurity=False).digest()
+            yield from (Needle(index, f"{name}, {how}", content) for how, content in _written(hashed))
+
+
+def _needles_of(index: int, text: bytes) -> Iterator[Needle]:
+    """Yield a text as it is and encoded; what is hashed of it is not looked for."""
+    if len(text) < SHORTEST_TEXT:
+        what = f"a text of fewer than {SHORTEST_TEXT} bytes can't be looked for"
+        raise ValueError(what)
+    yield Needle(index, "text", text)
+    yield from _encodings(index, text)
+
+
+def _encodings(index: int, core: bytes) -> Iterator[Needle]:
     yield Needle(index, "hexadecimal", core.hex().encode())
     yield Needle(index, "UTF-16", core.decode().encode("utf-16-le"))
     yield Needle(index, "UTF-16", core.decode().encode("utf-16-be"))
     for shift in range(3):
         yield Needle(index, "base64", _inner_base64(core, shift))
-    for text in ("+" + digits, digits, national):
-        for name in ("md5", "sha1", "sha256"):
-            hashed = hashlib.new(name, text.encode(), usedforsecurity=False).digest()
-            yield from (Needle(index, f"{name}, {how}", content) for how, content in _written(hashed))
 
 
 def _inner_base64(core: bytes, shift: int) -> bytes:

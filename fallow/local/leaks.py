@@ -1,4 +1,4 @@
-"""Search folders for numbers, in every form of :mod:`fallow.local.leak_forms`, and say where without saying which.
+"""Search folders for numbers, in every form of :mod:`fallow.local.leak_forms`, and for texts that betray a person; say where, never which.
 
 ``python -m fallow.local.leaks --numbers FILE.csv FOLDER…`` prints a line per hit and exits with 1; 0: nothing was found; 2: something
 could not be read, so nothing is certain. Raw bytes of every file are searched, SQLite databases cell by cell as well (a page can
@@ -39,7 +39,7 @@ class Leak:
         path: the file.
         place: where in it: "byte 17", "unpacked byte 17", "table t, column c, row 3", or "its name".
         form: what was found.
-        index: which of the numbers that were searched for.
+        index: which of the numbers that were searched for; behind them, which of the texts.
     """
 
     path: Path
@@ -52,12 +52,13 @@ class PlaceUnreadable(RuntimeError):
     """A file could not be searched, so that finding nothing would prove nothing."""
 
 
-def search(paths: Iterable[Path], numbers: Sequence[str], *, skip: Iterable[Path] = ()) -> list[Leak]:
+def search(paths: Iterable[Path], numbers: Sequence[str], *, texts: Sequence[str] = (), skip: Iterable[Path] = ()) -> list[Leak]:
     """Search files and folders.
 
     Args:
         paths: files, or folders with everything below them.
         numbers: each ``+`` and digits.
+        texts: what else betrays a person, such as a name or a subscription's id; found in plain, hexadecimal, UTF-16 and base64.
         skip: files and folders that may hold numbers: the carrier's, the platforms', the enrolled file.
 
     Returns:
@@ -66,7 +67,7 @@ def search(paths: Iterable[Path], numbers: Sequence[str], *, skip: Iterable[Path
     Raises:
         PlaceUnreadable: a file could not be read whole.
     """
-    forms = Forms(numbers)
+    forms = Forms(numbers, texts)
     left_out = [each.resolve() for each in skip]
     return sorted({leak for path in _files(paths, left_out) for leak in _in_file(path, forms)})
 

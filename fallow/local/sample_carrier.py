@@ -33,9 +33,11 @@ from typing import Any
 
 from fallow.local.carrier_rows import (
     INDEXED,
-    RESTRICTED_TABLE,
+    REFERS,
+    REWRITTEN,
     TABLES,
     Fate,
+    Latest,
     Planted,
     digest,
     passing_call,
@@ -52,6 +54,8 @@ _LOOK_EVERY_SECONDS = 0.1
 _ARMED_LOOK_EVERY_SECONDS = 0.0005
 _CATCH_SECONDS = 0.2
 _LONGEST_FREEZE_SECONDS = 60.0
+#: What a former holder loses.
+_LOST = frozenset({Fate.GONE, Fate.ARCHIVED, Fate.SEALED, Fate.REWRITTEN})
 
 
 @dataclass(frozen=True)
@@ -75,31 +79,46 @@ def create_database(path: Path, rows: Iterable[Planted]) -> tuple[dict[str, Any]
     planted: dict[str, Any] = {"tables": {table: list(columns) for table, columns in TABLES.items()}}
     planted |= {str(fate): [] for fate in Fate if fate is not Fate.OPEN}
     former: dict[int, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
-    numbers = dict[int, str]()
+    numbers, latest = dict[int, str](), dict[str, int]()
     with closing(sqlite3.connect(path)) as connection, connection:
         _create_tables(connection)
         for row in rows:
-            key = _insert(connection, row.table, row.values)
+            values = tuple(latest[value.table] if isinstance(value, Latest) else value for value in row.values)
+            key = latest[row.table] = _insert(connection, row.table, values)
             if row.fate is Fate.OPEN:
                 numbers[row.line] = str(row.values[0])
                 continue
-            planted[str(row.fate)].append(_entry(row, key))
-            if row.fate in {Fate.GONE, Fate.RESTRICTED}:
+            planted[str(row.fate)].append(_entry(row, (key, *values)))
+            if row.fate in _LOST:
                 former[row.line][row.table].add(key)
     held = {table: {key: frozenset(keys) for key, keys in tables.items()} for table, tables in former.items()}
     return planted, {line: Former(numbers[line], reactivates=False, keys=keys) for line, keys in held.items()}
 
 
-def _entry(row: Planted, key: int) -> dict[str, Any]:
-    return {"line": row.line, "table": row.table, "key": key, "digest": digest((key, *row.values)), "why": row.why}
+def _entry(row: Planted, cells: tuple[object, ...]) -> dict[str, Any]:
+    """Return what the checker is told of a row: a digest of all its cells, and of those that a rewriting leaves as they are."""
+    entry = {"line": row.line, "table": row.table, "key": cells[0], "digest": digest(cells), "why": row.why}
+    rewritten = REWRITTEN.get(row.table)
+    if rewritten is None:
+        return entry
+    left = [cell for column, cell in zip(TABLES[row.table], cells, strict=True) if column not in rewritten]
+    return entry | {"left": digest(left)}
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = DELETE")
     for table, (key, *columns) in TABLES.items():
-        kinds = ", ".join(f"{column} {'INTEGER' if column == 'seconds' else 'TEXT'}" for column in columns)
-        connection.execute(f"CREATE TABLE {table} ({key} INTEGER PRIMARY KEY, {kinds})")
-        connection.execute(f"CREATE INDEX {table}_by_number ON {table} ({INDEXED[table]})")
+        listed = ", ".join(f"{column} {_kind(table, column)}" for column in columns)
+        connection.execute(f"CREATE TABLE {table} ({key} INTEGER PRIMARY KEY, {listed})")
+        for column in INDEXED[table]:
+            connection.execute(f"CREATE INDEX {table}_by_{column} ON {table} ({column})")
+
+
+def _kind(table: str, column: str) -> str:
+    parent = REFERS.get((table, column))
+    if parent is not None:
+        return f"INTEGER REFERENCES {parent} (id)"
+    return "INTEGER" if column == "seconds" else "TEXT"
 
 
 def _insert(connection: sqlite3.Connection, table: str, values: tuple[object, ...]) -> int:
@@ -224,7 +243,8 @@ class Carrier:
         connection.execute("ROLLBACK")
 
 
-_IN_USE = {table: f"SELECT id FROM {table}" + (" WHERE status <> 'RESTRICTED'" if table == RESTRICTED_TABLE else "") for table in TABLES}
+# A rewritten row stays; it is the former holder's as long as its number is one.
+_IN_USE = {table: f"SELECT id FROM {table}" + (" WHERE caller GLOB '[0-9]*[0-9]'" if table in REWRITTEN else "") for table in TABLES}
 
 
 def _answers(carrier: Carrier) -> type[BaseHTTPRequestHandler]:

@@ -36,6 +36,14 @@ class Played:
         ends = crowd.load(self.directory / "crowd").lines
         return [rows[position]["number"] for position, line in enumerate(ends, start=2) if line.enrollable]
 
+    def personal(self) -> list[str]:
+        """What else betrays a former holder: every name that the carrier planted, and every subscription that was enrolled."""
+        with closing(sqlite3.connect(self.directory / "carrier.db")) as connection:
+            held = "SELECT holder FROM subscribers UNION SELECT holder FROM subscribers_archive"
+            names = [name for (name,) in connection.execute(held)]
+        rows = crowd.rows_of((self.directory / "crowd" / crowd.NUMBERS).read_text("utf-8"))
+        return sorted({*names, *(row["subscription"] for row in rows.values() if row["subscription"])})
+
     def inside(self) -> list[Path]:
         """Everything of the engine's own: its database, Temporal's, logs, metrics, histories, what was printed and reported."""
         outside = {self.directory / each for each in OUTSIDE}
@@ -110,13 +118,38 @@ class TestReport:
 
         assert [each for each in told if each not in played.printed] == []
 
+    def test_tells_what_wiping_plans_and_proves(self, played: Played) -> None:
+        """Before it is wiped the number's plan is told, then each receipt with its strategy, what is left and until when; then the key."""
+        told = played.printed.partition("the crowd")[0]
+        lines = [" ".join(line.split()) for line in told.splitlines()]
+        plan, receipts = told.index("fallow records plan"), told.index("read back on another connection")
+
+        assert plan < receipts < told.index("holder key destroyed, receipt ")
+        assert "crm.identity seal 2 rows · until 2028-04-30: identity check, kept two years after service ends" in lines
+        assert [line.partition(" · backups")[0] for line in lines if line.startswith("billing.bills")] == [
+            "billing.bills delete 4 rows",
+            "billing.bills delete 4 rows, 0 left",
+        ]
+        assert [line for line in lines if line.startswith("network.statistics rewrite 3 rows, 0 left · backups until 20")]
+
+    def test_tells_of_the_denied_claim_and_of_the_newer_holder(self, played: Played) -> None:
+        """A claim whose identity check failed gives nobody the number; rows of a newer holder stop theirs, untouched."""
+        flat = " ".join(played.printed.split())
+
+        assert "the second person denies it: the photo differs" in flat
+        assert "1 failed identity check, two lock it; it went on: RESELLABLE" in flat
+        assert "newer-holder billing, crm, network: rows of a newer holder are there, untouched" in flat
+        assert "crm: 5 rows of the former holder, 0 left; 3 rows of a newer holder, untouched" in flat
+
 
 class TestPrivacy:
     def test_no_number_lies_where_it_must_not(self, played: Played) -> None:
-        """No number, in any form, is in the engine's or Temporal's database, in a log, metric, history, report or on the screen."""
+        """No number in any form, no holder's name, no subscription: in no database, log, metric, history or report."""
         assert list((played.directory / "histories").iterdir())
         assert (played.directory / "logs" / "metrics.prom").read_bytes().count(b"temporal_") > 10
-        assert [(leak.path.name, leak.place, leak.form) for leak in leaks.search(played.inside(), played.numbers())] == []
+        assert len(played.personal()) > NUMBERS
+        found = leaks.search(played.inside(), played.numbers(), texts=played.personal())
+        assert [(leak.path.name, leak.place, leak.form) for leak in found] == []
 
     @pytest.mark.parametrize("place", ["temporal.db", "worker-1.log", "metrics.prom", "report.json", "history", "printed.txt"])
     def test_the_same_search_finds_a_planted_number(self, played: Played, tmp_path: Path, place: str) -> None:

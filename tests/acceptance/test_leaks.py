@@ -155,6 +155,30 @@ def test_finds_every_plain_form_inside_a_payload(tmp_path: Path, number: str) ->
         assert {leak.index for leak in search([tmp_path], NUMBERS)} == {NUMBERS.index(number)}, form
 
 
+TEXTS = ("Sample Person 2", "SUB-CM-0001")
+
+
+@pytest.mark.parametrize("plant", PLACES)
+@pytest.mark.parametrize("text", TEXTS)
+def test_finds_what_betrays_a_person(tmp_path: Path, plant: Callable[[Path, bytes], None], text: str) -> None:
+    """A name or a subscription's id is found in every place, plain and encoded, and told apart from numbers and from other texts."""
+    ways = [text.encode(), text.encode().hex().encode(), *(base64.b64encode(b'"{n:'[:shift] + text.encode() + b'"}') for shift in range(4))]
+    for place, secret in enumerate(ways):
+        (tmp_path / str(place)).mkdir()
+        plant(tmp_path / str(place), secret)
+
+    found = {(leak.path.parent.name, leak.index) for leak in search([tmp_path], NUMBERS, texts=TEXTS)}
+
+    assert found == {(str(place), len(NUMBERS) + TEXTS.index(text)) for place in range(len(ways))}
+    assert search([tmp_path], NUMBERS) == []
+
+
+def test_refuses_a_text_that_could_not_be_found(tmp_path: Path) -> None:
+    """A search that could overlook what it was asked for says so."""
+    with pytest.raises(ValueError, match="fewer than 11 bytes"):
+        search([tmp_path], NUMBERS, texts=["short"])
+
+
 def test_finds_a_number_in_a_cell_of_digits_only(tmp_path: Path) -> None:
     """A number kept as an integer, or beside another number without anything between them, is found."""
     with closing(sqlite3.connect(tmp_path / "cells.db")) as connection, connection:

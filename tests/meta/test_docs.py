@@ -7,7 +7,8 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from textwrap import dedent
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
+from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from fallow import cli
@@ -28,8 +30,11 @@ from fallow.domain.lifecycle import Command, State
 from fallow.domain.number import E164
 from fallow.domain.obligations import Category, Outcome, Status
 from fallow.domain.people import Role
+from fallow.domain.ports import CollectionReceipt
 from fallow.intake.cancelled_file import DUPLICATE_IN_FILE, Row, read_rows
 from fallow.operations import enrol
+from fallow.records import map_columns, map_schema
+from fallow.records.map_columns import MapTable
 from fallow.settings import Settings
 from fallow.store import keys
 from fallow.store.signer import TagSigner
@@ -48,6 +53,17 @@ ABSENT = {
     "bench/results/latest.json": "written by `make bench`",
     "workflows/messages.py": "decision 0007 says why it is not there",
     "workflows/upkeep.py": "decision 0002 says when it comes",
+}
+#: Headings of docs/records-map.md, and what they are the reference of.
+MAP_TABLES: dict[str, type[MapTable]] = {
+    "[line_register]": map_schema.LineRegisterTable,
+    "[[system]]": map_schema.SystemTable,
+    "[[system.collection]]": map_schema.CollectionTable,
+    "number": map_columns.NumberColumn,
+    "[system.collection.restrict]": map_columns.Restriction,
+    "archive": map_columns.Archive,
+    "[system.collection.seal]": map_columns.Sealing,
+    "[system.collection.rewrite]": map_columns.Rewriting,
 }
 _FOLDERS = "fallow|workflows|activities|workers|tests|examples|docs|bench"
 
@@ -97,6 +113,28 @@ def test_every_setting_is_explained_with_its_default() -> None:
 def _default(value: object) -> str:
     plain = value.get_secret_value() if hasattr(value, "get_secret_value") else value
     return "none" if plain in (None, "", Path()) else str(plain)
+
+
+@pytest.mark.parametrize(("section", "table"), MAP_TABLES.items(), ids=list(MAP_TABLES))
+def test_every_key_of_a_map_is_explained_with_its_default(section: str, table: type[MapTable]) -> None:
+    """docs/records-map.md lists each key of each table of records.toml, no other, and the default that it really has."""
+    text = page("records-map").partition(f"\n## `{section}`\n")[2].partition("\n## ")[0]
+    listed = dict(re.findall(r"(?m)^\| `([a-z_]+)` \| `?([^`|]+?)`? \|", text))
+    real = {field.alias or name: "must" if field.is_required() else _mapped(field) for name, field in table.model_fields.items()}
+
+    assert listed == real
+
+
+def _mapped(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    return f"{default.seconds}s" if isinstance(default, timedelta) else str(default or "none")
+
+
+def test_every_field_of_a_receipt_is_explained() -> None:
+    """docs/records-map.md lists each field of a collection's receipt."""
+    text = page("records-map").partition("\n## What a receipt says\n")[2].partition("\n## ")[0]
+
+    assert code(text) == {field.name for field in fields(CollectionReceipt)}
 
 
 @pytest.mark.parametrize("verb", sorted(verbs()))

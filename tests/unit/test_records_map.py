@@ -19,14 +19,14 @@ def load(tmp_path: Path, text: str) -> None:
 
 
 def test_the_sample_map_has_its_systems_and_collections() -> None:
-    """Three systems, seven collections, the line register in one of them."""
+    """Three systems, nine collections of holders in the order of their clearing, the line register in one of them."""
     records = load_records_map(EXAMPLES / "records.toml")
 
     records.close()
     assert records.collections == {
-        "crm": ("register", "marketing"),
+        "crm": ("identity", "register", "marketing"),
         "billing": ("bills", "value-added"),
-        "network": ("calls", "messages", "voicemail"),
+        "network": ("calls", "messages", "voicemail", "statistics"),
     }
     assert records.line_register_id == "network"
 

@@ -74,9 +74,9 @@ class Evidence:
         demanded = case.terms.systems.get(row["target_id"], set())
         right = len(named) == len(set(named)) and set(named) == demanded
         self._verdict.demand(_KIND, right, f"{where}: the receipt does not cover the policy's collections")
-        clean = all(each["remaining"] == 0 for each in collections)
+        clean = all(each["remaining"] == each["newer"] == 0 for each in collections)
         discharged = (row["status"], row["outcome"]) == ("DISCHARGED", "wiped")
-        self._verdict.demand(_KIND, clean == discharged, f"{where}: the receipt tells of rows left, and the obligation does not")
+        self._verdict.demand(_KIND, clean == discharged, f"{where}: receipt and obligation differ on what is left")
 
     def _attestation(self, case: Case, row: Row, where: str) -> None:
         body = self._body(row, "attestation", where)

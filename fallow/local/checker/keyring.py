@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import hmac
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -20,11 +22,12 @@ class Keyring:
     """The keys of one folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the four keys.
+        """Read the four keys; those that wrap others are read when they are needed.
 
         Raises:
             OSError: one is missing.
         """
+        self._wrapping = folder / "wrapping"
         self._keys = {name: (folder / f"{name}.key").read_bytes() for name in ("vault", "lookup", "access", "signing")}
 
     def lookup(self, number: str) -> str:
@@ -44,6 +47,19 @@ class Keyring:
         cipher = AESGCM(self._keys["vault"])
         return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], number_id.encode()).decode()
 
+    def open_sealed(self, row: Mapping[str, Any], retention_keys: Iterable[Mapping[str, Any]]) -> bytes:
+        """Return what a sealed row holds: its cycle's retention key of that day is unwrapped by the month's key, and opens it.
+
+        Raises:
+            OSError, StopIteration: a key of the two is missing.
+            cryptography.exceptions.InvalidTag: altered, or sealed for another cycle, system, collection or day.
+        """
+        cycle_id, day = row["cycle_id"], str(row["kept_until"])[:10]
+        kept = next(each for each in retention_keys if (each["cycle_id"], str(each["kept_until"])[:10]) == (cycle_id, day))
+        month = (self._wrapping / f"{kept['wrapped_by']}.key").read_bytes()
+        secret = _opened(month, kept["wrapped"], f"{kept['wrapped_by']}|retention|{cycle_id}|{day}")
+        return _opened(secret, row["sealed"], f"{cycle_id}|{row['target_id']}|{row['collection']}|{day}")
+
     def tag_key(self) -> str:
         """Return the public key of tags, base64: Ed25519 of HKDF-SHA-256 of the signing key, for the purpose "tag"."""
         seed = HKDF(hashes.SHA256(), 32, salt=None, info=b"fallow.tag.v1").derive(self._keys["signing"])
@@ -51,6 +67,10 @@ class Keyring:
 
     def _mac(self, name: str, content: bytes) -> str:
         return hmac.new(self._keys[name], content, hashlib.sha256).hexdigest()
+
+
+def _opened(key: bytes, sealed: bytes, bound_to: str) -> bytes:
+    return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to.encode())
 
 
 def is_tag_signed(public_key: str, digest: str, signature: str) -> bool:

@@ -70,7 +70,7 @@ def read_terms(verdict: Verdict, rows: list[Row]) -> dict[str, Terms]:
 def check_against_files(verdict: Verdict, terms: Terms, policy: Path, records: Path, platforms: Path) -> None:
     """Demand that a frozen policy is no weaker than the three files that it was made of."""
     asked = _toml(policy)
-    mapped = {system["id"]: {each["id"] for each in system["collection"]} for system in _toml(records)["system"]}
+    mapped = {system["id"]: set(_of_holders(system)) for system in _toml(records)["system"]}
     listed = {platform["id"]: platform["category"] for platform in _toml(platforms)["platform"]}
     systems = {system: mapped[system] for system in asked.get("record_systems", mapped)}
     known = {platform: listed[platform] for platform in asked.get("platforms", listed)}
@@ -83,6 +83,11 @@ def check_against_files(verdict: Verdict, terms: Terms, policy: Path, records: P
     verdict.demand(
         "policy", _quiet(asked.get("quiet")) == terms.quiet, f"policy {terms.name} was frozen with another quiet rule than its file's"
     )
+
+
+def _of_holders(system: Row) -> Iterator[str]:
+    """Yield a system's collections but for those in which the number is the other party's: nobody wipes those."""
+    yield from (each["id"] for each in system["collection"] if each.get("subject", "holder") == "holder")
 
 
 def _in_files(policy: Path, asked: Row) -> Iterator[tuple[object, ...]]:
