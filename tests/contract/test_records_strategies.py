@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -154,6 +155,15 @@ class TestRewrite:
         ]
         assert (first.affected, first.remaining, second.affected, second.remaining) == (1, 0, 0, 0)
         assert first.legal_basis == "statistics"
+
+    def test_each_row_takes_its_own_holders_pseudonym(self, people: Carrier, mapped: Callable[[str], RecordsMap]) -> None:
+        """Of several orders in one statement, in whichever order, no row is written as somebody else."""
+        orders = [replace(order(OTHER), pseudonym="b" * 26), replace(SUBSCRIBED, cycle_id="number-2/1")]
+
+        mapped(collection("rewrite") + REWRITE).systems["crm"].wipe(orders)
+
+        written = [(1, SUBSCRIBED.pseudonym), (2, FORMER.text), (3, "b" * 26)]
+        assert rows(people, "people", "id, msisdn") == written
 
     def test_without_a_holder_key_the_pseudonym_is_nobodys(self, people: Carrier, mapped: Callable[[str], RecordsMap]) -> None:
         """A cycle older than holder keys gets a pseudonym that nobody can derive."""
