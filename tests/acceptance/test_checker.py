@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corruptions import CORRUPTIONS, change, lose_an_expected_line, sell_a_held_number, weaken_the_policy
+from corruptions import CORRUPTIONS, lose_an_expected_line, sell_a_held_number, weaken_the_policy
+from corruptions_records import change
 from finished_run import FIRST, ROOT, SECOND, finish, step
 from sqlmodel import select
 
