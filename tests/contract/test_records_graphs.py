@@ -213,7 +213,7 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     made.engine.dispose()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tables=carriers(), dies_at=st.integers(0, 40))
 def test_every_row_of_the_holders_is_gone_or_kept_and_no_other_changed(ground: Ground, tables: list[TablePlan], dies_at: int) -> None:
     """Whatever the tables, their order in the map and the statement at which the connection breaks."""

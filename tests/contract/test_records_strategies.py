@@ -23,6 +23,17 @@ keep_for = "730d"
 """
 
 
+def archive_others(people: Carrier) -> None:
+    """Archive rows like the former holder's, but one on another basis, one with another expiry, one of another number."""
+    for key, number, basis, until in (
+        (7, FORMER, "another law", "2028-04-29"),
+        (8, FORMER, "kept by law", "2030-01-01"),
+        (9, OTHER, "kept by law", "2028-04-29"),
+    ):
+        values = {"i": key, "n": number.text, "b": basis, "u": until}
+        people.run("INSERT INTO people_archive (id, msisdn, basis, kept_until) VALUES (:i, :n, :b, :u)", **values)
+
+
 class TestArchive:
     """Rows that the law wants kept, moved out of reach of service systems."""
 
@@ -46,6 +57,23 @@ class TestArchive:
         assert people.ids("people_archive") == [1]
         assert (receipt.affected, receipt.remaining, receipt.kept) == (0, 0, 1)
 
+    def test_only_the_orders_own_rows_are_kept_by_it(self, people: Carrier, mapped: Callable[[str], RecordsMap]) -> None:
+        """What is archived on another basis, until another day or of another number is no part of the receipt's figure."""
+        archive_others(people)
+
+        assert only(mapped(collection("restrict") + ARCHIVE)).kept == 1
+
+    def test_what_either_of_two_columns_led_to_expires(self, people: Carrier, mapped: Callable[[str], RecordsMap]) -> None:
+        """A row that was archived by the second number column is found by it again when it expires."""
+        people.run("UPDATE people SET msisdn = 'none' WHERE id = 1")
+        both = '[{ column = "msisdn", spelling = "e164" }, { column = "rest", spelling = "national", country = "CN" }]'
+        records = mapped(collection("restrict", number=both) + ARCHIVE)
+        assert only(records).kept == 1
+
+        records.systems["crm"].expire([ExpiryOrder("number-1/1", "people", FORMER, LEFT_AT.date() + timedelta(days=730))])
+
+        assert people.ids("people_archive") == []
+
     def test_an_archive_that_lacks_a_column_is_refused(self, people: Carrier, mapped: Callable[[str], RecordsMap]) -> None:
         """What would get lost on the way is named before anything is moved."""
         people.run("ALTER TABLE people_archive DROP COLUMN name")
@@ -67,14 +95,13 @@ class TestArchive:
         """Only rows of the number with this very basis and expiry go; a second time there are none left."""
         records = mapped(collection("restrict") + ARCHIVE)
         receipt = only(records)
-        people.run("INSERT INTO people_archive (id, msisdn, basis, kept_until) VALUES (8, :n, 'kept by law', '2030-01-01')", n=FORMER.text)
-        people.run("INSERT INTO people_archive (id, msisdn, basis, kept_until) VALUES (9, :n, 'kept by law', '2028-04-29')", n=OTHER.text)
+        archive_others(people)
         expired = ExpiryOrder("number-1/1", "people", FORMER, LEFT_AT.date() + timedelta(days=730))
         assert expired.kept_until.isoformat() == receipt.kept_until
 
         assert [records.systems["crm"].expire([expired]) for _ in range(2)] == [[0], [0]]
 
-        assert people.ids("people_archive") == [8, 9]
+        assert people.ids("people_archive") == [7, 8, 9]
 
     def test_an_expiry_in_a_collection_that_is_gone_is_refused(self, people: Carrier, mapped: Callable[[str], RecordsMap]) -> None:
         """What the map no longer names can't be called destroyed."""
