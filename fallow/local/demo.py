@@ -188,8 +188,8 @@ def _first_number(console: Console, scene: Scene) -> None:
         shown = scene.desk.get(f"/v1/cycles/{cycle_id}")
         for event in shown["timeline"][told:]:
             _say(console, scene, event, time.monotonic() - began)
-            if event["kind"] == "QuarantineBegan":
-                _plan(console, scene, number.text)
+            if event["kind"] == "CycleEnrolled":
+                _plan(console, scene, number)
         told = len(shown["timeline"])
         if shown["state"] not in _ACTIVE or shown["attention"] or time.monotonic() - began > _SETTLED_WITHIN:
             break
@@ -209,7 +209,7 @@ def _say(console: Console, scene: Scene, event: Mapping[str, Any], seconds: floa
             console.print(f"             {line}", markup=False, soft_wrap=True)
 
 
-def _plan(console: Console, scene: Scene, number: str) -> None:
+def _plan(console: Console, scene: Scene, number: E164) -> None:
     console.print("           what a wipe will find, in this order (`fallow records plan`, which changes nothing):")
     for line in scene.records.plan(number):
         console.print(f"             {line}", markup=False, soft_wrap=True)

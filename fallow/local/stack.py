@@ -232,11 +232,6 @@ def typed(directory: Path, arguments: str) -> str:
     return f"FALLOW_STATE={shlex.quote(str(directory.absolute()))} {shlex.quote(name)} {arguments}"
 
 
-def program(directory: Path, *arguments: str) -> list[str]:
-    """Return the command that runs ``fallow`` with these arguments on a state folder, whatever the caller's shell says."""
-    return [*_program(directory), *arguments]
-
-
 def worker(directory: Path, name: str = "worker") -> Child:
     """Start a worker and wait until it works; ``name`` names its log, ``directory/logs/name.log``.
 
