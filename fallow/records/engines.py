@@ -53,7 +53,7 @@ def writing_engine(url: URL, timeout_for: timedelta) -> Engine:
     """Return an engine for transactions that change rows; arguments and errors are those of :func:`reading_engine`."""
     engine = reading_engine(url, timeout_for)
     if url.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _leave_begin_to_us)
+        event.listen(engine, "connect", _prepare_to_write)
         event.listen(engine, "begin", _begin_to_write)
     return engine
 
@@ -102,8 +102,11 @@ def _mariadb_limits(seconds: float) -> dict[str, object]:
     return {"connect_timeout": whole + 1, "read_timeout": silence, "write_timeout": silence, "charset": "utf8mb4", "init_command": init}
 
 
-def _leave_begin_to_us(connection: SqliteConnection, _record: object) -> None:
-    connection.isolation_level = None
+def _prepare_to_write(connection: SqliteConnection, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin by itself; see _begin_to_write
+    # As every other kind of database does by itself: a row that another needs does not go. And what is deleted is overwritten.
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def _begin_to_write(connection: Connection) -> None:
