@@ -220,13 +220,15 @@ class ExpiryOrder:
         cycle_id: whose.
         collection: where.
         number: the number; never logged.
-        kept_until: the expiry that the rows carry.
+        kept_until: the expiry that the rows carry, or a later one than theirs.
+        basis: the legal basis that the rows carry, as it was worded when they were restricted.
     """
 
     cycle_id: str
     collection: str
     number: E164
     kept_until: date
+    basis: str
 
 
 class RecordSystem(Protocol):

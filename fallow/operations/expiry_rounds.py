@@ -72,7 +72,7 @@ class ExpiryRounds:
             numbers = self._vault.reveal(tx, [number_id for _, number_id in together])
             for row, _ in together:
                 row.due_at = tx.now + CLAIM_FOR
-            return [ExpiryOrder(row.cycle_id, row.collection, numbers[number_id], row.kept_until) for row, number_id in together]
+            return [ExpiryOrder(row.cycle_id, row.collection, numbers[number_id], row.kept_until, row.basis) for row, number_id in together]
 
     def _still_due(self, holder: str, fence: int, claimed: Sequence[ExpiryOrder]) -> list[ExpiryOrder]:
         """Look once more just before what can't be undone: a hold may have been placed since."""

@@ -4,6 +4,7 @@ Imports the domain and SQLAlchemy.
 """
 
 import base64
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -46,7 +47,7 @@ class Clearing:
         """Build the statements."""
         self._ground, self._path = ground, path
         self._o = path.clearing.relation
-        self._scope = and_(path.is_holders(), ground.in_scope(self._o), ~ground.settled())
+        self._scope = and_(path.is_holders(), ground.in_scope(self._o), ~ground.is_marked())
         self._joins = ground.dialect in JOINING
         self._returns = ground.dialect == "postgresql"
         self._statement = self._change()
@@ -127,6 +128,8 @@ def _plain(value: object) -> object:
     """Return a value as JSON keeps it; what JSON has no form for as text."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
+    if isinstance(value, (list, dict)):
+        return json.loads(json.dumps(value, default=str))
     if isinstance(value, (bytes, memoryview)):
         return {"base64": base64.b64encode(bytes(value)).decode()}
     if isinstance(value, date):

@@ -44,7 +44,7 @@ class Collection:
         until = None if mapped.until is None else InstantColumn(self._table.c[mapped.until], database.dialect, mapped.offset)
         if until is not None and mapped.offset is None:
             until.demand_offset(database, mapped.id)
-        demand_fitting(mapped, self._table, archive, f"{database.place}, collection {mapped.id}")
+        demand_fitting(mapped, self._table, archive, database)
         ground = Ground(mapped, self._table, archive, until, database.dialect, database.collation)
         paths = [Path(ground, number) for number in mapped.numbers]
         self.steady = archive is not None or mapped.seal is not None

@@ -3,6 +3,7 @@
 Imports the domain and SQLAlchemy.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Column, Connection, Dialect, MetaData, String, Table, text
+from sqlalchemy import URL, Column, Connection, Dialect, MetaData, String, Table, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 
 from fallow.domain.errors import FallowError, MapRefused, TargetUnavailable, WipeRefused
+from fallow.domain.events import canonical
 from fallow.records.engines import is_refused_by_mariadb, reading_engine, writing_engine
 
 Result = TypeVar("Result")
@@ -66,6 +68,22 @@ class Database:
     def place(self) -> str:
         """Where a fault of the map is to be looked for: the file and the system."""
         return f"{self._mapped_in}: record system {self.system_id}"
+
+    @property
+    def place_digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of kind, host, port and name of the database; no account and no password."""
+        url = self._writing.url
+        return hashlib.sha256(canonical({"place": [url.get_backend_name(), url.host, url.port, url.database]}).encode()).hexdigest()[:16]
+
+    def is_view(self, name: str, schema: str | None) -> bool:
+        """Tell whether a relation is a view."""
+        inspector = inspect(self._reading)
+        return name in inspector.get_view_names(schema=schema)
+
+    def is_same(self, one: Table, other: Table) -> bool:
+        """Tell whether two reflected tables are one, the default schema being named or not."""
+        default = inspect(self._reading).default_schema_name
+        return (one.schema or default, one.name) == (other.schema or default, other.name)
 
     @contextmanager
     def writing(self, *, steady: bool = False) -> Iterator[Connection]:
@@ -132,6 +150,8 @@ class Database:
         except SQLAlchemyError as error:
             name = type(error).__name__
             refused = changing and _is_refusal(error)
+        except (ValueError, TypeError, ArithmeticError) as error:  # a driver, or we, can't read a value: its message may quote it
+            name, refused = type(error).__name__, changing
         # Raised out here, so that not even the context of the exception carries the statement.
         if refused:
             what = f"Record system {self.system_id} refused the change itself ({name})."

@@ -72,6 +72,7 @@ def _limits(backend: str, seconds: float) -> dict[str, object]:
     if backend == "postgresql":
         limit = max(1, int(seconds * 1000))
         settings = {
+            "row_security": "off",  # rows that a policy hides from this account are an error, not a clean table
             "timezone": "UTC",  # a timestamp without offset is read as UTC everywhere, whatever the server's own zone
             "statement_timeout": limit,
             "lock_timeout": limit,

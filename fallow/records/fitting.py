@@ -1,24 +1,30 @@
 """Whether the columns of a table can take what the map wants written into them. Imports the domain and SQLAlchemy."""
 
-from sqlalchemy import Column, String, Table
+from sqlalchemy import Column, Integer, Numeric, String, Table
 
 from fallow.domain.errors import MapRefused
 from fallow.records.clearing import MASK
+from fallow.records.database import Database
 from fallow.records.map_schema import CollectionTable
 
 #: Letters of a pseudonym: 130 bits in base32.
 PSEUDONYM = 26
 
 
-def demand_fitting(mapped: CollectionTable, table: Table, archive: Table | None, where: str) -> None:
-    """Refuse a rewriting that the table can't take, and an archive that is the table itself.
+def demand_fitting(mapped: CollectionTable, table: Table, archive: Table | None, database: Database) -> None:
+    """Refuse number columns whose values can't be looked for, a rewriting that the table can't take, and an archive that is none.
 
     Raises:
-        MapRefused: a column that can't be NULL, is no text, or is too short for what is to stand there.
+        MapRefused: naming the collection and the column or table.
     """
-    if archive is not None and archive.fullname == table.fullname:
-        what = f"{where}: the archive is the collection's own table, so nothing would be out of reach."
-        raise MapRefused(what, remedy="name a table that service systems can't read.")
+    where = f"{database.place}, collection {mapped.id}"
+    for name in (name for number in mapped.numbers for name in number.columns):
+        if not isinstance(table.c[name].type, (String, Integer, Numeric)):
+            what = f"{where}: column {name} is declared neither as text nor as a number, so a value may be missed that looks the same."
+            raise MapRefused(what, remedy="declare its type, or offer the table by a view that casts it.")
+    if archive is not None and (database.is_same(archive, table) or database.is_view(archive.name, archive.schema)):
+        what = f"{where}: the archive is the collection's own table or a view, so nothing would be out of reach."
+        raise MapRefused(what, remedy="name a table of its own that service systems can't read.")
     for name, how in (mapped.rewrite.columns if mapped.rewrite else {}).items():
         fault = _fault(table.c[name], how)
         if fault:

@@ -32,6 +32,8 @@ from fallow.records.database import Database
 from fallow.records.iso_text import DAY, OFFSET, TIME, mariadb_microseconds, microseconds, microseconds_of
 
 _INSTANT = DateTime(timezone=True)
+#: What a text is that says a day and nothing else.
+DAY_OF_TEXT = f"{DAY}$"
 #: Rows whose instants are looked at before the first wipe: enough to notice, few enough for a table without index.
 _SAMPLE = 1_000
 
@@ -170,6 +172,11 @@ def _dated(text: ColumnElement[str]) -> ColumnElement[bool]:
 
 def _zoned(text: ColumnElement[str]) -> ColumnElement[bool]:
     return or_(text.bool_op("GLOB")("*[Zz]"), func.substr(text, -6).bool_op("GLOB")("[+-][0-9][0-9]:[0-9][0-9]"))
+
+
+def is_day(text: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that SQLite's value begins as an ISO day does."""
+    return _dated(type_coerce(text, String()))
 
 
 def written(day: date, column: Column[object]) -> object:

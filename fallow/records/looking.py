@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, func, literal, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, case, func, or_, select
 from sqlalchemy.sql.elements import ClauseElement
 
 from fallow.domain.ports import WipeOrder
@@ -20,7 +20,7 @@ class Seen:
         undecided: rows that may be the former holder's and that a wipe would not touch: no readable instant, no known country, or a
             number spelt otherwise than the map says.
         newer: rows of a newer holder.
-        kept: rows that carry flag, basis and this order's expiry.
+        kept: rows that carry flag, basis and an expiry that is not after this order's.
     """
 
     in_scope: int = 0
@@ -42,17 +42,17 @@ class Looking:
     def __init__(self, ground: Ground, path: Path) -> None:
         """Build the statements."""
         o = path.searching.relation
-        settled, scope = ground.settled(), ground.in_scope(o)
-        scope_of_map = and_(scope, path.as_mapped())
-        kept = and_(settled, ground.expiry_column == o.c.e) if ground.mapped.restrict and ground.archive is None else None
+        scope, newer = ground.in_scope(o), ground.is_newer(o)
         sorted_out = case(
-            (settled, "settled"), (scope_of_map, "in_scope"), (scope, "undecided"), (ground.is_newer(o), "newer"), else_="undecided"
+            *_restricted(ground, o, scope, newer),
+            (and_(scope, path.as_mapped()), "in_scope"),
+            (scope, "undecided"),
+            (newer, "newer"),
+            else_="undecided",
         )
-        found = select(o.c.k.label("k"), sorted_out.label("how"), _one_if(kept).label("kept"))
+        found = select(o.c.k.label("k"), sorted_out.label("how"))
         each = found.select_from(ground.table).join(o, path.may_be_holders()).subquery("each")
-        self.statement: Select[int, str, int, int] = select(each.c.k, each.c.how, func.count(), func.sum(each.c.kept)).group_by(
-            each.c.k, each.c.how
-        )
+        self.statement: Select[int, str, int] = select(each.c.k, each.c.how, func.count()).group_by(each.c.k, each.c.how)
         self._archived = _archived(ground, path)
         self._path = path
 
@@ -64,26 +64,30 @@ class Looking:
     def look(self, connection: Connection, orders: Sequence[WipeOrder], until: Sequence[date | None]) -> list[Seen]:
         """Return what is there of each order."""
         seen = [Seen() for _ in orders]
-        for place, how, count, kept in connection.execute(self.statement, self._path.searched_by(orders, until)):
-            found = Seen(kept=int(kept or 0))
-            if how != "settled":
-                setattr(found, how, count)
-            seen[place].add(found)
+        for place, how, count in connection.execute(self.statement, self._path.searched_by(orders, until)):
+            seen[place].add(Seen(**{how: count}))
         if self._archived is not None:
             for place, count in connection.execute(self._archived, self._path.cleared_by(orders, until)):
                 seen[place].kept += count
         return seen
 
 
-def _one_if(condition: ColumnElement[bool] | None) -> ColumnElement[int]:
-    return literal(0, Integer()) if condition is None else case((condition, 1), else_=0)
+def _restricted(
+    ground: Ground, o: FromClause, scope: ColumnElement[bool], newer: ColumnElement[bool]
+) -> list[tuple[ColumnElement[bool], str]]:
+    """Return what comes of rows that carry the marks of a restriction; a newer holder's is a newer holder's with any marks."""
+    if ground.mapped.restrict is None or ground.archive is not None:
+        return []
+    not_newer = or_(scope, ~newer, newer.is_(None))
+    settled = and_(ground.is_marked(), not_newer, ground.expires_in_time(o))
+    return [(settled, "kept"), (and_(ground.is_marked(), scope), "undecided")]
 
 
 def _archived(ground: Ground, path: Path) -> Select[int, int] | None:
-    """Return the count of rows in the archive that carry the order's number, basis and expiry."""
+    """Return the count of rows in the archive that carry the order's number and basis, and expire in time."""
     restrict, archive = ground.mapped.restrict, ground.archive
     if restrict is None or archive is None:
         return None
     o = path.clearing.relation
-    carried = and_(path.is_holders_in(archive), archive.c[restrict.basis_column] == restrict.basis, ground.expiry_column == o.c.e)
+    carried = and_(path.is_holders_in(archive), archive.c[restrict.basis_column] == restrict.basis, ground.expires_in_time(o))
     return select(o.c.k, func.count()).select_from(archive).join(o, carried).group_by(o.c.k)

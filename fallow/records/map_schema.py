@@ -71,9 +71,10 @@ class CollectionTable(MapTable):
             if (self.strategy == name) != (getattr(self, name) is not None):
                 what = f"strategy {name} needs a {name} table, and only it may have one"
                 raise ValueError(what)
-        kept = {number.column for number in self.numbers} - set(self.rewrite.columns if self.rewrite else {})
+        telling = {*(number.column for number in self.numbers), *filter(None, [self.subscription])}
+        kept = telling - set(self.rewrite.columns if self.rewrite else {})
         if self.rewrite and kept:
-            what = f"rewrite must name every number column, or the row still says whose it is: {', '.join(sorted(kept))}"
+            what = f"rewrite must name each number column and the subscription, or the row says whose it is: {', '.join(sorted(kept))}"
             raise ValueError(what)
         return self
 

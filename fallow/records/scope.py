@@ -9,10 +9,25 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ColumnElement, FromClause, Integer, LargeBinary, String, Table, and_, cast, false, or_, true
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    FromClause,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    and_,
+    cast,
+    false,
+    func,
+    or_,
+    true,
+)
 
 from fallow.domain.ports import WipeOrder
-from fallow.records.instant_column import InstantColumn, written
+from fallow.records.instant_column import DAY_OF_TEXT, InstantColumn, is_day, written
 from fallow.records.map_columns import NumberColumn
 from fallow.records.map_schema import CollectionTable
 from fallow.records.order_set import Field, order_set
@@ -69,17 +84,27 @@ class Ground:
             return ~self.until.not_after(o.c.u)
         return and_(*(~same for same in self._of_subscription(o)))
 
-    def settled(self) -> ColumnElement[bool]:
-        """Return the condition that the row carries flag, basis and an expiry; NULL counts as not carrying.
-
-        Whichever expiry: what an earlier holder's cycle restricted must not be kept longer because the number was used again.
-        """
+    def is_marked(self) -> ColumnElement[bool]:
+        """Return the condition that a row of the collection's own table carries flag, basis and an expiry; NULL counts as not carrying."""
         restrict = self.mapped.restrict
         if restrict is None or restrict.archive is not None:
             return false()
         marks = {**restrict.set, restrict.basis_column: restrict.basis}
         carried = (self.table.c[name].is_not_distinct_from(value) for name, value in marks.items())
         return and_(*carried, self.table.c[restrict.expiry_column].is_not(None))
+
+    def expires_in_time(self, o: FromClause) -> ColumnElement[bool]:
+        """Return the condition that a kept row's expiry is a day, and not after the order's own.
+
+        An earlier one is that of an earlier holder's cycle, which must not be pushed forward. A later one, or what is no day, was not
+        given by a wipe of this number: such a row is not taken for settled, or whoever writes it could hide rows for ever.
+        """
+        expiry: ColumnElement[Any] = self.expiry_column
+        if self.dialect == "sqlite":
+            return and_(is_day(expiry), func.substr(expiry, 1, 10) <= func.substr(o.c.e, 1, 10))
+        if isinstance(self.expiry_column.type, String):
+            return and_(expiry.regexp_match(DAY_OF_TEXT), expiry <= o.c.e)
+        return and_(expiry <= o.c.e, expiry >= written(date(1970, 1, 1), self.expiry_column))
 
     def fields(self) -> Iterator[Field]:
         """Yield what the conditions want to know of an order besides its number."""
@@ -95,13 +120,16 @@ class Ground:
 
     def said_of(self, place: int, order: WipeOrder, kept_until: date | None) -> dict[str, object]:
         """Return the values of :meth:`fields` for the order at ``place``."""
-        values: dict[str, object] = {"k": place, "s": order.subscription, "p": order.pseudonym or None}
+        values: dict[str, object] = {"k": place}
         if self.until is not None:
             values["u"] = self.until.bound(order.disconnected_at)
+        if self.mapped.subscription is not None:
+            values["s"] = order.subscription
         if self.mapped.restrict is not None and kept_until is not None:
             values["e"] = self._stored(kept_until)
-        wanted = {field.name for field in self.fields()}
-        return {name: value for name, value in values.items() if name in wanted}
+        if self.mapped.rewrite is not None:
+            values["p"] = order.pseudonym or None
+        return values
 
     def _of_subscription(self, o: FromClause) -> list[ColumnElement[bool]]:
         if self.mapped.subscription is None:
@@ -134,6 +162,7 @@ class Path:
         self.column: Column[Any] = ground.table.c[number.column]
         self._place: Column[Any] | None = None if number.place_column is None else ground.table.c[number.place_column]
         self._is_integer = is_kept_as_integer(ground.table, number)
+        self._last: tuple[Sequence[WipeOrder], list[dict[str, object]]] | None = None
         shared = [self._field("n", self.column), *ground.fields()]
         placed = [] if self._place is None else [self._field("c", self._place)]
         self.clearing = order_set(ground.dialect, [*shared, *placed])
@@ -156,12 +185,17 @@ class Path:
         Where rows name their place, digits without a country's code are the order's in a row of its own place or of none that is
         known; with the country's code they are so anywhere.
         """
+        return self.may_be_holders_in(self._ground.table)
+
+    def may_be_holders_in(self, table: Table) -> ColumnElement[bool]:
+        """Return the same condition for a table with the same columns, such as an archive."""
         o = self.searching.relation
-        mine = self.column == o.c.n
+        mine = table.c[self.number.column] == o.c.n
         if self._place is None:
             return mine
-        nowhere = or_(self._place.is_(None), self._place.not_in(self._typed(known_places(self.number), self._place)))
-        return and_(mine, or_(o.c.c.is_(None), self._place == o.c.c, and_(o.c.f == 1, nowhere)))
+        place = table.c[self._place.name]
+        nowhere = or_(place.is_(None), place.not_in(self._typed(known_places(self.number), self._place)))
+        return and_(mine, or_(o.c.c.is_(None), place == o.c.c, and_(o.c.f == 1, nowhere)))
 
     def as_mapped(self) -> ColumnElement[bool]:
         """Return the condition that the row was found under the mapped spelling, in its own place."""
@@ -170,33 +204,38 @@ class Path:
 
     def cleared_by(self, orders: Sequence[WipeOrder], kept_until: Sequence[date | None]) -> dict[str, object]:
         """Return what the clearing relation wants bound."""
-        return self.clearing.bound(
-            [row for said in zip(range(len(orders)), orders, kept_until, strict=True) for row in self._cleared(*said)]
-        )
+        said = zip(orders, self._said(orders, kept_until), strict=True)
+        return self.clearing.bound([row for order, told in said for row in self._cleared(order, told)])
 
     def searched_by(self, orders: Sequence[WipeOrder], kept_until: Sequence[date | None]) -> dict[str, object]:
         """Return what the searching relation wants bound."""
-        return self.searching.bound(
-            [row for said in zip(range(len(orders)), orders, kept_until, strict=True) for row in self._searched(*said)]
-        )
+        said = zip(orders, self._said(orders, kept_until), strict=True)
+        return self.searching.bound([row for order, told in said for row in self._searched(order, told)])
 
-    def _cleared(self, place: int, order: WipeOrder, kept_until: date | None) -> Iterator[dict[str, object]]:
+    def _said(self, orders: Sequence[WipeOrder], kept_until: Sequence[date | None]) -> list[dict[str, object]]:
+        """Return what both relations say of the orders besides their numbers; made once for the clearing and the look after it."""
+        last = self._last
+        if last is None or last[0] is not orders:
+            told = self.clearing.told  # both relations are of one kind
+            said = [told(self._ground.said_of(place, *each)) for place, each in enumerate(zip(orders, kept_until, strict=True))]
+            self._last = last = (orders, said)
+        return last[1]
+
+    def _cleared(self, order: WipeOrder, said: dict[str, object]) -> Iterator[dict[str, object]]:
         """Yield a row for each place the number may be kept under; none where the table holds other countries' numbers only."""
         spelled = spell(order.number, self.number)
         if spelled is None:
             return
-        said = self.clearing.told(self._ground.said_of(place, order, kept_until)) | {"n": self._value(spelled.text)}
         if self._place is None:
-            yield said
+            yield said | {"n": self._value(spelled.text)}
             return
-        yield from (said | {"c": where} for where in self._typed(spelled.places, self._place))
+        yield from (said | {"n": self._value(spelled.text), "c": where} for where in self._typed(spelled.places, self._place))
 
-    def _searched(self, place: int, order: WipeOrder, kept_until: date | None) -> Iterator[dict[str, object]]:
+    def _searched(self, order: WipeOrder, said: dict[str, object]) -> Iterator[dict[str, object]]:
         """Yield a row for each spelling. A table of another country's numbers is searched too: the map may be wrong in that."""
         ways, mapped = spellings(order.number, self.number, is_integer=self._is_integer), spell(order.number, self.number)
-        said = self.searching.told(self._ground.said_of(place, order, kept_until))
         right = None if mapped is None else self._value(mapped.text)
-        for text in dict.fromkeys(map(self._value, ways.anywhere)):
+        for text in dict.fromkeys(map(self._value, ways.anywhere)) if self._is_integer else ways.anywhere:
             yield said | {"n": text, "m": int(self._place is None and text == right)}
         if self._place is None:
             return

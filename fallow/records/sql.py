@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from fallow.domain.errors import MapRefused
 from fallow.domain.ports import CollectionReceipt, ExpiryOrder, Finding, Keeper, WipeOrder, WipeReceipt
 from fallow.records.collection import Collection, Reach
 from fallow.records.database import Database
@@ -144,26 +143,19 @@ class SqlRecordSystem:
         return [WipeReceipt(order.cycle_id, self.system_id, receipts) for order, receipts in zip(orders, _transposed(found), strict=True)]
 
     def _expire(self, orders: Sequence[ExpiryOrder]) -> list[int]:
-        left = [0 for _ in orders]
-        self._demand_mapped({order.collection for order in orders})
+        # What the map no longer restricts can't be looked at, and is not called destroyed.
+        restricted = {table.mapped.id for table in self._tables() if table.mapped.restrict is not None}
+        left = [int(order.collection not in restricted) for order in orders]
         for table in self._tables():
-            mine = [place for place, order in enumerate(orders) if order.collection == table.mapped.id]
-            chosen = [orders[place] for place in mine]
-            if chosen:
+            mine = [place for place, order in enumerate(orders) if order.collection == table.mapped.id and not left[place]]
+            if mine:
+                chosen = [orders[place] for place in mine]
                 with self.database.writing() as connection:
                     table.destroy(connection, chosen)
                 with self.database.reading() as connection:
                     for place, count in zip(mine, table.left(connection, chosen), strict=True):
                         left[place] = count
         return left
-
-    def _demand_mapped(self, collections: set[str]) -> None:
-        """Refuse what the map no longer names: it would be called destroyed without anybody having looked."""
-        restricted = {table.mapped.id for table in self._tables() if table.mapped.restrict is not None}
-        missing = sorted(collections - restricted)
-        if missing:
-            what = f"{self.database.place}: rows were restricted in {', '.join(missing)}, which the map no longer restricts."
-            raise MapRefused(what, remedy="put the collection back into the map until what is kept there has expired.")
 
     def _doubts(self) -> list[Doubt]:
         tables = self._tables()

@@ -57,8 +57,12 @@ def foreign_keys_in_the_way(
                 continue
             for key in keys if (schema, child) not in partitions else ():
                 parent = (_parent_schema(inspector, key, schema), key["referred_table"])
-                if parent in deleted and parent != (schema, child) and not _gives_way(connection, child, key):
-                    why = _why(deleted.get((schema, child)), deleted[parent], mapped=(schema, child) in named)
+                if parent in deleted and parent != (schema, child):
+                    is_kept = (schema, child) in named and (schema, child) not in deleted
+                    if _gives_way(connection, child, key):
+                        why = "they are to be kept, and the database deletes or changes them with it" if is_kept else ""
+                    else:
+                        why = _why(deleted.get((schema, child)), deleted[parent], mapped=(schema, child) in named)
                     if why:
                         yield _in_the_way(child, key, deleted[parent][1], why)
 

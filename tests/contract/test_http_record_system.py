@@ -100,7 +100,7 @@ def test_what_has_expired_is_destroyed(archive: Archive) -> None:
     """Each expiry has an answer of its own, and a repeat says the same."""
     archive.server.rows.append(over := Row("contracts", FORMER.text, EARLIER, "2026-06-01"))
     system, day = archive.open(), datetime(2026, 6, 1, tzinfo=UTC).date()
-    orders = [ExpiryOrder("number-1/1", "contracts", number, day) for number in (FORMER,)]
+    orders = [ExpiryOrder("number-1/1", "contracts", number, day, "kept by law") for number in (FORMER,)]
 
     assert (system.expire(orders), system.expire(orders)) == ([0], [0])
     assert over not in archive.server.rows

@@ -65,7 +65,7 @@ def load(tmp_path: Path, text: str) -> dict[str, tuple[str, ...]]:
         ((NUMBER, BEGAN, 'strategy = "rewrite"'), "rewrite table"),
         (
             (NUMBER, BEGAN, 'strategy = "rewrite"', 'rewrite = { basis = "x", columns = { name = "null" } }'),
-            "every number column, .*: msisdn",
+            "each number column .*: msisdn",
         ),
         ((NUMBER, BEGAN, 'strategy = "rewrite"', 'rewrite = { basis = "x", columns = { msisdn = "hash" } }'), "columns"),
         ((NUMBER, BEGAN, 'strategy = "rewrite"', "rewrite = { columns = { msisdn = 'null' } }"), "basis"),
