@@ -18,6 +18,7 @@ from fallow.records.expiring import Expiring
 from fallow.records.fitting import demand_fitting
 from fallow.records.instant_column import InstantColumn
 from fallow.records.looking import Looking, Seen
+from fallow.records.map_columns import NumberColumn
 from fallow.records.map_schema import CollectionTable
 from fallow.records.scope import Ground, Path
 
@@ -47,6 +48,7 @@ class Collection:
         demand_fitting(mapped, self._table, archive, database)
         ground = Ground(mapped, self._table, archive, until, database.dialect, database.collation)
         paths = [Path(ground, number) for number in mapped.numbers]
+        self._indexed = all(_is_indexed(self._table, number) for number in mapped.numbers)
         self.steady = archive is not None or mapped.seal is not None
         self.most = paths[0].clearing.most
         self._clearings = [(path, Clearing(ground, path)) for path in paths]
@@ -62,6 +64,7 @@ class Collection:
             MapRefused: rows are to be sealed and nobody keeps them.
         """
         changed, until = Counter[int](), self._kept_until(orders)
+        self._database.prefer_index(connection, indexed=self._indexed)
         for path, clearing in self._clearings:
             bound = path.cleared_by(orders, until)
             if self.mapped.seal is not None:
@@ -74,6 +77,7 @@ class Collection:
     def look(self, connection: Connection, orders: Sequence[WipeOrder]) -> list[Seen]:
         """Return what is there of each order, on a connection that did not clear anything."""
         seen, until = [Seen() for _ in orders], self._kept_until(orders)
+        self._database.prefer_index(connection, indexed=self._indexed)
         for looking in self._lookings:
             for total, found in zip(seen, looking.look(connection, orders, until), strict=True):
                 total.add(found)
@@ -165,6 +169,14 @@ class Reach:
     def backups_until(self, at: datetime) -> str | None:
         """Return the ISO date until which a backup made before ``at`` may still hold what was deleted then."""
         return None if self._backups_live_for is None else (at + self._backups_live_for).date().isoformat()
+
+
+def _is_indexed(table: Table, number: NumberColumn) -> bool:
+    """Tell whether an index of the table begins with the number; a view has none that is known."""
+    whole = [index for index in table.indexes if index.columns and index.dialect_kwargs.get("postgresql_where") is None]
+    beginnings = [next(iter(index.columns)).name for index in whole]
+    beginnings += [column.name for column in list(table.primary_key.columns)[:1]]
+    return not {number.column, number.prefix_column}.isdisjoint(beginnings)
 
 
 def _demand(keep: Keeper | None, mapped: CollectionTable) -> Keeper:

@@ -99,6 +99,15 @@ class Database:
         with engine.begin() as connection:
             yield connection
 
+    def prefer_index(self, connection: Connection, *, indexed: bool) -> None:
+        """Have PostgreSQL find rows by the number's index until the transaction ends, where there is one.
+
+        It takes a set of orders for a hundred rows, whatever there are, and a table for worth reading. Measured: 16 ms instead of 3 for
+        200 numbers in 120,000 rows. Without such an index the rule would make it find rows by any other one, which is far worse.
+        """
+        if self.dialect == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL enable_seqscan = {'off' if indexed else 'on'}")
+
     def collation(self, column: Column[Any]) -> tuple[str, str] | None:
         """Return (character set, collation) of a text column where this database refuses to compare it with another's; else None."""
         if self.dialect not in ("mysql", "mariadb") or not isinstance(column.type, String):

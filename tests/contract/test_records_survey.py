@@ -248,6 +248,28 @@ def test_the_order_of_the_map_is_compared_with_foreign_keys(
     assert [each.what.partition(", and ")[2].rstrip(".") for each in found(records)] == said
 
 
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
+def test_rows_to_be_kept_that_go_with_a_deleted_one_are_named(
+    carrier: Carrier, load: Callable[[str, str], RecordsMap], action: str
+) -> None:
+    """What a restriction keeps and a foreign key then takes away would be kept by nobody."""
+    for statement in INDEXED:
+        carrier.run(statement)
+    carrier.run("ALTER TABLE calls RENAME COLUMN callee TO other_end")
+    number = TYPES[carrier.kind]["number"]
+    refers = f"part_of INTEGER, FOREIGN KEY (part_of) REFERENCES notes (id) ON DELETE {action}"
+    carrier.run(f"CREATE TABLE bills (phone {number} PRIMARY KEY, at {number}, mark {number}, why {number}, until_day {number}, {refers})")
+    entry = MAPPED_CALLEE.replace("called", "bills").replace('"calls"', '"bills"').replace("callee", "phone").replace("began_at", "at")
+    restrict = 'restrict = { set = { mark = "x" }, basis_column = "why", basis = "law", expiry_column = "until_day", keep_for = "9d" }'
+    with carrier.map_path.open("a") as file:
+        file.write(entry.replace('strategy = "delete"', f'strategy = "restrict"\n{restrict}'))
+
+    (doubt,) = found(load("", ""))
+
+    assert doubt.what.endswith("and they are to be kept, and the database deletes or changes them with it.")
+    assert doubt.grave
+
+
 def test_the_tables_of_another_system_in_the_same_database_are_mapped(carrier: Carrier, load: Callable[[str, str], RecordsMap]) -> None:
     """What another system of the map names in this very database is not said to be left out."""
     for statement in (*INDEXED, "CREATE INDEX i6 ON calls (callee)"):

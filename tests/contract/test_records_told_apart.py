@@ -7,6 +7,7 @@ import pytest
 from carrier_database import FORMER, Carrier, order
 from people_table import AFTER, BEFORE, SUBSCRIBED, collection, only
 
+from fallow.domain.errors import MapRefused
 from fallow.records.records_map import RecordsMap
 
 
@@ -132,3 +133,13 @@ def test_a_batch_of_hundreds_is_told_apart(people: Carrier, mapped: Callable[[st
     told = [(each.affected, each.remaining, each.newer) for receipt in receipts for each in receipt.collections]
     assert told == [[(0, 0, 0), (1, 0, 0), (0, 0, 1)][place % 3] for place in range(430)]
     assert people.ids("people") == [place for place in range(450) if place % 3 == 2 or (place >= 430 and place % 3)]
+
+
+def test_a_number_column_without_a_type_is_refused(people: Carrier, mapped: Callable[[str], RecordsMap]) -> None:
+    """Where SQLite compares a text with an integer they differ, whatever their digits: such a table would pass for clean."""
+    if people.engine.dialect.name != "sqlite":
+        pytest.skip("only SQLite has columns without a type")
+    people.run("CREATE TABLE loose (id INTEGER PRIMARY KEY, msisdn, since VARCHAR(40))")
+
+    with pytest.raises(MapRefused, match="column msisdn is declared neither"):
+        only(mapped(collection("delete", table='"loose"')))
