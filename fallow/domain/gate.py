@@ -42,6 +42,7 @@ class Proof:
         outcome: what it says.
         collections: for a wipe receipt, the collections read back; else empty.
         remaining: for a wipe receipt, rows in scope that were still there; else 0.
+        unkept: for a wipe receipt, rows that were to be kept by law and were not found kept; else 0.
     """
 
     target_id: str
@@ -51,6 +52,7 @@ class Proof:
     outcome: Outcome
     collections: frozenset[str] = frozenset()
     remaining: int = 0
+    unkept: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ def _records(view: View) -> Iterator[str]:
             yield f"the receipt of {proof.target_id} does not cover the collections of the policy"
         if proof.remaining:
             yield f"rows in scope remained at {proof.target_id}"
+        if proof.unkept:
+            yield f"rows that the law wants kept are not there any more at {proof.target_id}"
 
 
 def _platforms(view: View) -> Iterator[str]:

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fallow.domain.errors import FallowError
 from fallow.domain.gate import Proof
 from fallow.domain.obligations import Outcome, TargetKind
 from fallow.operations.installation import Installation
 from fallow.platforms.protocol import parse_answers
-from fallow.store import inbox
+from fallow.store import inbox, retention
 from fallow.store.engine import Tx
 from fallow.store.tables import EvidenceRow, ObligationRow
 
@@ -47,7 +47,15 @@ def _receipt(tx: Tx, row: ObligationRow) -> Proof | None:
         return None
     names = frozenset(str(each["collection"]) for each in collections)
     remaining = sum(int(each["remaining"]) + int(each.get("newer", 0)) for each in collections)
-    return Proof(row.target_id, TargetKind.RECORDS, str(row.evidence), True, Outcome.WIPED, names, remaining)
+    unkept = sum(_unkept(each) for each in collections)
+    return Proof(row.target_id, TargetKind.RECORDS, str(row.evidence), True, Outcome.WIPED, names, remaining, unkept)
+
+
+def _unkept(collection: Mapping[str, object]) -> int:
+    """Return how many rows were restricted and not found again; a receipt of before rows were counted that way tells of none."""
+    affected = int(str(collection["affected"]))
+    is_kept = collection["strategy"] == retention.RESTRICT and "kept" in collection
+    return max(0, affected - int(str(collection["kept"]))) if is_kept else 0
 
 
 def _attestation(tx: Tx, row: ObligationRow) -> Proof | None:

@@ -12,7 +12,7 @@ from fallow.domain.errors import FallowError, MapRefused, TargetUnavailable, Wip
 from fallow.domain.events import canonical
 from fallow.domain.number import E164
 from fallow.domain.obligations import Outcome, Status, TargetKind
-from fallow.domain.ports import Keeper, RecordSystem, WipeOrder, WipeReceipt
+from fallow.domain.ports import CollectionReceipt, Keeper, RecordSystem, WipeOrder, WipeReceipt
 from fallow.operations.expiry_rounds import ExpiryRounds
 from fallow.operations.installation import Installation
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
@@ -145,12 +145,19 @@ def _order(due: Due, number: E164, holder: holders.Holder | None) -> WipeOrder:
 
 
 def _fault(receipt: WipeReceipt) -> tuple[Reason | None, list[str]]:
-    """Return why a person must act, and in which collections; a newer holder's rows first, since nothing may go on beside them."""
+    """Return why a person must act, and in which collections; a newer holder's rows first, since nothing may go on beside them.
+
+    Rows that were restricted and are not found kept afterwards are as much a fault as rows that were not cleared.
+    """
     newer = [each.collection for each in receipt.collections if each.newer]
-    remaining = [each.collection for each in receipt.collections if each.remaining]
+    remaining = [each.collection for each in receipt.collections if each.remaining or _vanished(each)]
     if newer:
         return Reason.NEWER_HOLDER, newer
     return (Reason.WIPE_INCOMPLETE, remaining) if remaining else (None, [])
+
+
+def _vanished(receipt: CollectionReceipt) -> bool:
+    return receipt.strategy == retention.RESTRICT and receipt.kept < receipt.affected
 
 
 def _evidence(receipt: WipeReceipt) -> EvidenceRow:

@@ -162,6 +162,7 @@ ONE_SHORTFALL: dict[str, tuple[Damage, str]] = {
     "a collection too many": (on_proof("crm", collections=frozenset({"contacts", "register", "x"})), "receipt of crm does not cover"),
     "no collection": (on_proof("billing", collections=frozenset()), "receipt of billing does not cover"),
     "rows remained": (on_proof("billing", remaining=1), "rows in scope remained at billing"),
+    "rows kept by law vanished": (on_proof("billing", unkept=1), "rows that the law wants kept are not there any more at billing"),
     "no receipt for the holder key": (on_view(holder_key=None), "no receipt for the destruction of the holder key"),
     "another receipt for the holder key": (
         on_view(holder_key=KeyProof("e-key", genuine=False)),
