@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from fallow.domain.errors import FallowError
 from fallow.domain.gate import Proof
@@ -48,7 +49,17 @@ def _receipt(tx: Tx, row: ObligationRow) -> Proof | None:
     names = frozenset(str(each["collection"]) for each in collections)
     remaining = sum(int(each["remaining"]) + int(each.get("newer", 0)) for each in collections)
     unkept = sum(_unkept(each) for each in collections)
-    return Proof(row.target_id, TargetKind.RECORDS, str(row.evidence), True, Outcome.WIPED, names, remaining, unkept)
+    return Proof(
+        row.target_id, TargetKind.RECORDS, str(row.evidence), True, Outcome.WIPED, names, remaining, unkept, _first_read_back(collections)
+    )
+
+
+def _first_read_back(collections: Sequence[Mapping[str, object]]) -> datetime | None:
+    try:
+        said = [datetime.fromisoformat(str(each["read_back_at"])) for each in collections]
+    except (KeyError, ValueError):
+        return None
+    return min(said) if said and all(each.utcoffset() is not None for each in said) else None
 
 
 def _unkept(collection: Mapping[str, object]) -> int:

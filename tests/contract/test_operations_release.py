@@ -212,6 +212,8 @@ def test_one_platform_answering_for_two_does_not_open_the_gate(world: World) -> 
     [
         ({"newer": 1}, "rows in scope remained at crm"),
         ({"remaining": 1}, "rows in scope remained at crm"),
+        ({"read_back_at": "2026-03-02T08:00:00+00:00"}, "the receipt of crm does not say that it was read back after quarantine ended"),
+        ({"read_back_at": "yesterday"}, "the receipt of crm does not say that it was read back after quarantine ended"),
         ({"strategy": "restrict", "affected": 2, "kept": 1}, "rows that the law wants kept are not there any more at crm"),
     ],
 )
