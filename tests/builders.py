@@ -96,7 +96,7 @@ def an_installation(
     keys.create(folder / "keys")
     ring = keys.Keys(folder / "keys")
     signing_keys = platform_keys(platforms)
-    systems = {system_id: MemoryRecords(system_id, collections) for system_id, collections in record_systems.items()}
+    systems = {system_id: MemoryRecords(system_id, collections, clock=clock) for system_id, collections in record_systems.items()}
     asked = {platform_id: MemoryPlatform(platform_id, signing_keys[platform_id], clock) for platform_id in platforms}
     entries = {platform_id: an_entry(platform_id, category, signing_keys[platform_id]) for platform_id, category in platforms.items()}
     tags, lines = TagSigner(ring), MemoryLines()

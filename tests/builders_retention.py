@@ -82,7 +82,7 @@ class KeepingRecords(MemoryRecords):
 
 def keeping(world: World, system_id: str = "billing", **kept: Any) -> KeepingRecords:
     """Put a record system that keeps by law in the place of another one."""
-    system = KeepingRecords(system_id, world.record_systems[system_id].collections, **kept)
+    system = KeepingRecords(system_id, world.record_systems[system_id].collections, clock=world.clock, **kept)
     world.record_systems[system_id] = system
     return system
 

@@ -64,6 +64,7 @@ class MemoryRecords:
         batch: most orders in one wipe.
         orders: every order it carried out, in order.
         expired: every expiry it was ordered, in order.
+        clock: what time it is there; by itself it stands still.
     """
 
     system_id: str
@@ -76,6 +77,7 @@ class MemoryRecords:
     batch: int = 50
     orders: list[WipeOrder] = field(default_factory=list)
     expired: list[ExpiryOrder] = field(default_factory=list)
+    clock: Clock = field(default_factory=SettableClock)
 
     def check(self) -> None:
         """Be as mapped, unless it is down."""
@@ -114,7 +116,7 @@ class MemoryRecords:
         return WipeReceipt(order.cycle_id, self.system_id, tuple(self._receipt(each, affected) for each in self.collections))
 
     def _receipt(self, collection: str, affected: int) -> CollectionReceipt:
-        return CollectionReceipt(collection, "delete", affected, self.remaining, "0" * 64, "1" * 64, START, newer=self.newer)
+        return CollectionReceipt(collection, "delete", affected, self.remaining, "0" * 64, "1" * 64, self.clock.now(), newer=self.newer)
 
 
 @dataclass

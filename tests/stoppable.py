@@ -181,7 +181,7 @@ def a_world(
     keys.create(folder / "keys")
     ring = keys.Keys(folder / "keys")
     tags, signing_keys = TagSigner(ring), platform_keys(platforms)
-    systems = {system_id: Records(system_id, collections) for system_id, collections in RECORD_SYSTEMS.items()}
+    systems = {system_id: Records(system_id, collections, clock=clock) for system_id, collections in RECORD_SYSTEMS.items()}
     asked = {platform_id: StoppablePlatform(platform_id, signing_keys[platform_id], clock) for platform_id in platforms}
     lines = Lines()
     installation = Installation(

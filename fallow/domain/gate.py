@@ -18,6 +18,8 @@ from fallow.domain.traffic import Verdict
 
 #: How old the second look at the line register may be when the gate opens.
 LINE_CHECK_FRESH_FOR = timedelta(minutes=5)
+#: How far the clock that a receipt was written by may be behind the database's.
+CLOCKS_APART = timedelta(minutes=5)
 STAGES = ("QUARANTINE", "WIPING", "UNBINDING")
 
 
@@ -42,6 +44,8 @@ class Proof:
         outcome: what it says.
         collections: for a wipe receipt, the collections read back; else empty.
         remaining: for a wipe receipt, rows in scope that were still there; else 0.
+        unkept: for a wipe receipt, rows that were to be kept by law and were not found kept; else 0.
+        read_back_at: for a wipe receipt, when the first of its collections was read back; None where one does not say.
     """
 
     target_id: str
@@ -51,6 +55,8 @@ class Proof:
     outcome: Outcome
     collections: frozenset[str] = frozenset()
     remaining: int = 0
+    unkept: int = 0
+    read_back_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,14 @@ def _records(view: View) -> Iterator[str]:
             yield f"the receipt of {proof.target_id} does not cover the collections of the policy"
         if proof.remaining:
             yield f"rows in scope remained at {proof.target_id}"
+        if not _after_quarantine(proof.read_back_at, view.cycle.quarantine_ended_at):
+            yield f"the receipt of {proof.target_id} does not say that it was read back after quarantine ended"
+        if proof.unkept:
+            yield f"rows that the law wants kept are not there any more at {proof.target_id}"
+
+
+def _after_quarantine(read_back_at: datetime | None, ended_at: datetime | None) -> bool:
+    return read_back_at is not None and ended_at is not None and read_back_at >= ended_at - CLOCKS_APART
 
 
 def _platforms(view: View) -> Iterator[str]:

@@ -35,6 +35,8 @@ _CARRIER = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
 _POOL = re.compile(r"([a-z][a-z0-9-]{0,39})?", re.ASCII)
 _FREE_TEXT = re.compile(r"[A-Za-z0-9 ._:/#-]{0,64}", re.ASCII)
 _PRIOR_HOLDERS = re.compile(r"[0-9]{1,2}", re.ASCII)
+#: What exports write where there is none. As a subscription it would be everybody's, and a newer holder's rows the former one's.
+_PLACEHOLDERS = {"0", "n/a", "na", "none", "null", "nil", "unknown", "undefined", "tbd", "x"}
 _SHORTEST_NATIONAL = 7
 
 
@@ -144,6 +146,9 @@ def _subscription(cells: Cells, number: E164) -> str | None:
     if not _FREE_TEXT.fullmatch(cell) or _spells(number, cell):
         what = "Column subscription holds other characters than A-Z a-z 0-9 . _ : / # - and space, is too long, or holds the number itself."
         raise RowMalformed(what, remedy="give the carrier's own id of the subscription, at most 64 characters, or leave it empty.")
+    if cell and (cell.strip().lower() in _PLACEHOLDERS or not any(map(str.isalnum, cell))):
+        what = "Column subscription holds a placeholder, which would stand for everybody's subscription."
+        raise RowMalformed(what, remedy="give the carrier's own id of this one subscription, or leave it empty.")
     return cell or None
 
 

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from fallow.domain.errors import FallowError
 from fallow.domain.gate import Proof
 from fallow.domain.obligations import Outcome, TargetKind
 from fallow.operations.installation import Installation
 from fallow.platforms.protocol import parse_answers
-from fallow.store import inbox
+from fallow.store import inbox, retention
 from fallow.store.engine import Tx
 from fallow.store.tables import EvidenceRow, ObligationRow
 
@@ -47,7 +48,25 @@ def _receipt(tx: Tx, row: ObligationRow) -> Proof | None:
         return None
     names = frozenset(str(each["collection"]) for each in collections)
     remaining = sum(int(each["remaining"]) + int(each.get("newer", 0)) for each in collections)
-    return Proof(row.target_id, TargetKind.RECORDS, str(row.evidence), True, Outcome.WIPED, names, remaining)
+    unkept = sum(_unkept(each) for each in collections)
+    return Proof(
+        row.target_id, TargetKind.RECORDS, str(row.evidence), True, Outcome.WIPED, names, remaining, unkept, _first_read_back(collections)
+    )
+
+
+def _first_read_back(collections: Sequence[Mapping[str, object]]) -> datetime | None:
+    try:
+        said = [datetime.fromisoformat(str(each["read_back_at"])) for each in collections]
+    except (KeyError, ValueError):
+        return None
+    return min(said) if said and all(each.utcoffset() is not None for each in said) else None
+
+
+def _unkept(collection: Mapping[str, object]) -> int:
+    """Return how many rows were restricted and not found again; a receipt of before rows were counted that way tells of none."""
+    affected = int(str(collection["affected"]))
+    is_kept = collection["strategy"] == retention.RESTRICT and "kept" in collection
+    return max(0, affected - int(str(collection["kept"]))) if is_kept else 0
 
 
 def _attestation(tx: Tx, row: ObligationRow) -> Proof | None:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import date
 
+import structlog
+
 from fallow.domain.errors import SettingRefused, TargetUnavailable
 from fallow.domain.ports import KeptRow
 from fallow.operations.installation import Installation
@@ -10,6 +12,7 @@ from fallow.store import cycles, retention
 from fallow.store.engine import Tx
 from fallow.store.keeping_tables import RetentionRow
 
+_log = structlog.get_logger()
 #: Cycles of which sealed rows are destroyed in one transaction.
 _PAGE = 100
 
@@ -51,7 +54,8 @@ class Retention:
         self._log_is_due = self._log_is_due or destroyed > 0
         if len(due) == _PAGE:
             return True
-        self._db.once_more(lambda tx: retention.rewrap_held(tx, self._wrapping))
+        for cycle_id in self._db.once_more(lambda tx: retention.rewrap_held(tx, self._wrapping)):
+            _log.error("retention-key-unreadable", cycle_id=cycle_id)
         gone = self._db.once_more(lambda tx: retention.destroy_months(tx, self._wrapping))
         self._log_is_due = (self._log_is_due or bool(gone)) and not self._db.truncate_log()
         return False

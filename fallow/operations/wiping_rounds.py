@@ -12,9 +12,10 @@ from fallow.domain.errors import FallowError, MapRefused, TargetUnavailable, Wip
 from fallow.domain.events import canonical
 from fallow.domain.number import E164
 from fallow.domain.obligations import Outcome, Status, TargetKind
-from fallow.domain.ports import Keeper, RecordSystem, WipeOrder, WipeReceipt
+from fallow.domain.ports import CollectionReceipt, Keeper, RecordSystem, WipeOrder, WipeReceipt
 from fallow.operations.expiry_rounds import ExpiryRounds
 from fallow.operations.installation import Installation
+from fallow.operations.receipts import demand_well_formed
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.store import cycles, holders, leases, obligations, retention, targets
 from fallow.store.engine import Tx
@@ -50,12 +51,14 @@ class WipingRounds:
         claimed = await asyncio.to_thread(self._claim, holder, fence)
         if not claimed:
             return await self._expiry.round(holder, fence, tally)
-        orders = await asyncio.to_thread(self._still_wanted, holder, fence, claimed)
+        orders, since = await asyncio.to_thread(self._still_wanted, holder, fence, claimed)
         if not orders:
             return True
         try:
             loop = asyncio.get_running_loop()
-            receipts = await loop.run_in_executor(self._thread, self._system.wipe, [order for _, order in orders], self._keeper)
+            given = await loop.run_in_executor(self._thread, self._system.wipe, [order for _, order in orders], self._keeper)
+            cycle_ids = [due.cycle_id for due, _ in orders]
+            receipts = demand_well_formed(self.target_id, self._system.collections, cycle_ids, given, since)
         except (TargetUnavailable, MapRefused) as unavailable:  # a map that does not fit is trouble of the target: mend it, it goes on
             tally.failed += len(orders)
             await asyncio.to_thread(self._failed, holder, fence, [due for due, _ in orders], unavailable)
@@ -82,12 +85,12 @@ class WipingRounds:
         known = holders.known(tx, self._installation.wrapping, [each.cycle_id for each in due])
         return [_order(each, numbers[each.number_id], known.get(each.cycle_id)) for each in due]
 
-    def _still_wanted(self, holder: str, fence: int, claimed: list[tuple[Due, WipeOrder]]) -> list[tuple[Due, WipeOrder]]:
-        """Look once more just before what can't be undone: this process may have been paused since it claimed."""
+    def _still_wanted(self, holder: str, fence: int, claimed: list[tuple[Due, WipeOrder]]) -> tuple[list[tuple[Due, WipeOrder]], datetime]:
+        """Look once more just before what can't be undone, and say when: this process may have been paused since it claimed."""
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, holder, fence)
             wanted = obligations.still_wanted(tx, [due.cycle_id for due, _ in claimed])
-        return [(due, order) for due, order in claimed if due.cycle_id in wanted]
+            return [(due, order) for due, order in claimed if due.cycle_id in wanted], tx.now
 
     def _refused(self, holder: str, fence: int, due: Sequence[Due], error: WipeRefused) -> None:
         """Find the number whose rows the system will not let go by wiping each alone; that one goes to a person."""
@@ -145,12 +148,19 @@ def _order(due: Due, number: E164, holder: holders.Holder | None) -> WipeOrder:
 
 
 def _fault(receipt: WipeReceipt) -> tuple[Reason | None, list[str]]:
-    """Return why a person must act, and in which collections; a newer holder's rows first, since nothing may go on beside them."""
+    """Return why a person must act, and in which collections; a newer holder's rows first, since nothing may go on beside them.
+
+    Rows that were restricted and are not found kept afterwards are as much a fault as rows that were not cleared.
+    """
     newer = [each.collection for each in receipt.collections if each.newer]
-    remaining = [each.collection for each in receipt.collections if each.remaining]
+    remaining = [each.collection for each in receipt.collections if each.remaining or _vanished(each)]
     if newer:
         return Reason.NEWER_HOLDER, newer
     return (Reason.WIPE_INCOMPLETE, remaining) if remaining else (None, [])
+
+
+def _vanished(receipt: CollectionReceipt) -> bool:
+    return receipt.strategy == retention.RESTRICT and receipt.kept < receipt.affected
 
 
 def _evidence(receipt: WipeReceipt) -> EvidenceRow:

@@ -32,6 +32,8 @@ from fallow.store.wrapping import WrappingKeys
 
 KIND = "retention"
 RESTRICT, SEAL = "restrict", "seal"
+#: Under which a key lies that was altered: no wrapping key has this name, and none is kept for its sake.
+UNREADABLE = "retention-0000-00"
 _BYTES = 32
 _NONCE = 12
 _MONTHLY = re.compile(r"retention-[0-9]{4}-[0-9]{2}")
@@ -191,17 +193,27 @@ def destroy_sealed(tx: Tx, cycle: CycleRow) -> int:
     return len(rows)
 
 
-def rewrap_held(tx: Tx, wrapping: WrappingKeys) -> None:
-    """Move the retention keys that a hold keeps beyond their month under the present month's wrapping key."""
+def rewrap_held(tx: Tx, wrapping: WrappingKeys) -> list[str]:
+    """Move the retention keys that a hold keeps beyond their month under the present month's wrapping key.
+
+    A key that was altered is marked unreadable, so that it keeps no wrapping key alive; return the cycles of which one was.
+    """
     _lock_epoch(tx, alone=True)
     now = month_of(tx.now.date())
     query = select(RetentionKeyRow).join(CycleRow, col(CycleRow.cycle_id) == col(RetentionKeyRow.cycle_id))
     query = query.where(col(RetentionKeyRow.wrapped_by).in_(_past(wrapping, now)), col(CycleRow.held).is_(True))
+    unreadable = list[str]()
     for row in tx.session.exec(query):
         bound_to = _of_key(row.cycle_id, row.kept_until)
-        secret = wrapping.unwrap(row.wrapped_by, row.wrapped, bound_to)
+        try:
+            secret = wrapping.unwrap(row.wrapped_by, row.wrapped, bound_to)
+        except InvalidTag:
+            row.wrapped_by = UNREADABLE
+            unreadable.append(row.cycle_id)
+            continue
         wrapping.make(now)
         row.wrapped_by, row.wrapped = now, wrapping.wrap(now, secret, bound_to)
+    return unreadable
 
 
 def destroy_months(tx: Tx, wrapping: WrappingKeys) -> list[str]:

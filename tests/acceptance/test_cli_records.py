@@ -3,9 +3,12 @@
 import json
 import re
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import own_systems
 import pytest
@@ -16,12 +19,32 @@ from own_systems import BYSTANDER, NUMBER, a_file_of, a_line
 
 from fallow.bootstrap import wire
 from fallow.domain.lifecycle import State
+from fallow.domain.ports import Keeper, RecordSystem, WipeOrder, WipeReceipt
 from fallow.settings import Settings
 
 OTHER = "+491713920003"
 NOBODY = "n_aaaaaaaaaaaaaaaaaaaaaaaaaa/1"
 STATED = ("--disconnected-at", "2026-02-01T12:00:00+01:00")
 ALTER = 'url = "sqlite:///kunden.db"'
+
+
+class Dated:
+    """A record system whose own clock keeps step with the installation's."""
+
+    def __init__(self, system: RecordSystem, clock: SettableClock) -> None:
+        """Stand before ``system``."""
+        self._system, self._clock = system, clock
+
+    def __getattr__(self, name: str) -> Any:
+        """Be as the system is."""
+        return getattr(self._system, name)
+
+    def wipe(self, orders: Sequence[WipeOrder], keeper: Keeper | None = None) -> list[WipeReceipt]:
+        """Date the receipts by the clock."""
+        return [
+            replace(each, collections=tuple(replace(part, read_back_at=self._clock.now()) for part in each.collections))
+            for each in self._system.wipe(orders, keeper)
+        ]
 
 
 class Office:
@@ -56,6 +79,9 @@ class Office:
         """Take the cycle through wiping, as the worker would."""
         clock = SettableClock(datetime.now(UTC))
         with wire(Settings(_env_file=None, state=self.cli.state), clock) as wired:
+            systems = wired.installation.record_systems
+            for system_id, system in list(systems.items()):
+                systems[system_id] = Dated(system, clock)  # type: ignore[index]
             advance(World(wired, clock, {}, {}, {}, wired.installation.line_register), self.cycle, State.UNBINDING)  # type: ignore[arg-type]
 
 

@@ -1,5 +1,7 @@
 """Answers and the gate as a transaction, on both databases."""
 
+import hashlib
+import json
 from datetime import timedelta
 
 import pytest
@@ -13,13 +15,14 @@ from sqlmodel import select
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref
 from fallow.domain.errors import CommandRefused, NotKnown, TargetUnavailable
-from fallow.domain.events import Kind
+from fallow.domain.events import Kind, canonical
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Outcome, Status, TargetKind
 from fallow.operations.answers import accept_answer
 from fallow.operations.inventory import released
 from fallow.operations.sale import sell
-from fallow.store.tables import OutboxRow
+from fallow.store import obligations
+from fallow.store.tables import EvidenceRow, OutboxRow
 
 SECOND = timedelta(seconds=1)
 
@@ -202,3 +205,37 @@ def test_one_platform_answering_for_two_does_not_open_the_gate(world: World) -> 
     look = engine(world).stages.clear(ref(cycle_id), TargetKind.PLATFORM)
 
     assert (look.done, look.state) == (False, "UNBINDING")
+
+
+@pytest.mark.parametrize(
+    ("found", "short"),
+    [
+        ({"newer": 1}, "rows in scope remained at crm"),
+        ({"remaining": 1}, "rows in scope remained at crm"),
+        ({"read_back_at": "2026-03-02T08:00:00+00:00"}, "the receipt of crm does not say that it was read back after quarantine ended"),
+        ({"read_back_at": "yesterday"}, "the receipt of crm does not say that it was read back after quarantine ended"),
+        ({"strategy": "restrict", "affected": 2, "kept": 1}, "rows that the law wants kept are not there any more at crm"),
+    ],
+)
+def test_the_gate_reads_what_a_receipt_found(damaged: World, found: dict[str, object], short: str) -> None:
+    """A discharged obligation opens nothing by a receipt, digest and all, that tells of rows that should not be there, or should."""
+    cycle_id = enrolled(damaged)[0]
+    advance(damaged, cycle_id, State.TAGGING)
+    engine(damaged).disclosure.issue_tag(ref(cycle_id))
+    rewrite_receipt(damaged, cycle_id, "crm", found)
+
+    look = engine(damaged).release.release(ref(cycle_id))
+
+    assert look.state == "TAGGING"
+    assert events_of(damaged, cycle_id)[-1].body["why"] == [short]
+
+
+def rewrite_receipt(world: World, cycle_id: str, target_id: str, found: dict[str, object]) -> None:
+    """Put another receipt, under its right digest, in the place of the one that an obligation cites."""
+    with world.installation.db.begin() as tx:
+        owed = obligations.at_target(tx, target_id, [cycle_id])[cycle_id]
+        body = json.loads(tx.session.get_one(EvidenceRow, owed.evidence).body)
+        body["collections"][0] |= found
+        text_of = canonical(body)
+        owed.evidence = hashlib.sha256(text_of.encode()).hexdigest()
+        tx.session.add(EvidenceRow(digest=owed.evidence, cycle_id=cycle_id, target_id=target_id, kind="receipt", body=text_of))

@@ -28,6 +28,7 @@ from builders_retention import (
 )
 from cryptography.exceptions import InvalidTag
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from fallow.domain.errors import SettingRefused, TargetUnavailable
 from fallow.domain.events import Kind
@@ -48,6 +49,11 @@ def opened(world: World, cycle_id: str) -> Opened:
         return retention.open_sealed(tx, world.installation.wrapping, cycle_id, days)
 
 
+def months(world: World) -> list[str]:
+    """Return the names of the months' wrapping keys; the holder keys' own lies beside them."""
+    return [name for name in world.installation.wrapping.names() if name.startswith("retention-")]
+
+
 def contents(world: World, cycle_id: str) -> list[bytes]:
     """Return the contents that can be opened."""
     return sorted(content for _, content in opened(world, cycle_id).rows)
@@ -65,7 +71,7 @@ def test_rows_are_sealed_registered_and_told_once(world: World) -> None:
     assert (kept.how, kept.rows, kept.basis, kept.kept_until, kept.target_id) == ("seal", 3, BASIS, LAST_DAY, "billing")
     (begun,) = [each for each in events_of(world, cycle_id) if each.kind is Kind.RETENTION_BEGAN]
     assert begun.body == {"target_id": "billing", "collection": "invoices", "kept_until": "2026-03-31", "how": "seal", "rows": 2}
-    assert world.installation.wrapping.names() == ["retention-2026-03"]
+    assert months(world) == ["retention-2026-03"]
 
 
 def test_a_system_that_breaks_down_after_keeping_has_its_rows_kept_once(world: World) -> None:
@@ -136,7 +142,7 @@ def test_what_is_kept_longer_stays(world: World) -> None:
     keeper(world).upkeep()
 
     assert contents(world, cycle_id) == [b"{}"]
-    assert world.installation.wrapping.names() == ["retention-2026-04"]
+    assert months(world) == ["retention-2026-04"]
 
 
 def test_two_that_expire_at_one_instant_write_one_event(world: World) -> None:
@@ -158,9 +164,9 @@ def test_a_page_at_a_time(world: World) -> None:
     to_day(world, NEXT_MONTH)
 
     assert keeper(world).upkeep()
-    assert world.installation.wrapping.names() == ["retention-2026-03"]
+    assert months(world) == ["retention-2026-03"]
     assert not keeper(world).upkeep()
-    assert world.installation.wrapping.names() == []
+    assert months(world) == []
     assert [sealed_of(world, cycle_id) for cycle_id in ids] == [[]] * 101
 
 
@@ -174,7 +180,7 @@ def test_a_hold_suspends_and_lifting_resumes(world: World) -> None:
     keeper(world).upkeep()
 
     assert (len(contents(world, held)), sealed_of(world, free)) == (1, [])
-    assert world.installation.wrapping.names() == ["retention-2026-05"]
+    assert months(world) == ["retention-2026-05"]
     assert [each.wrapped_by for each in keys_of(world, held)] == ["retention-2026-05"]
     assert Kind.RETENTION_EXPIRED not in kinds_of(world, held)
 
@@ -183,7 +189,27 @@ def test_a_hold_suspends_and_lifting_resumes(world: World) -> None:
     assert (sealed_of(world, held), keys_of(world, held)) == ([], [])
     to_day(world, date(2026, 6, 1))
     keeper(world).upkeep()
-    assert world.installation.wrapping.names() == []
+    assert months(world) == []
+
+
+def test_an_altered_key_stops_no_other(world: World) -> None:
+    """What nothing opens any more is told once; the keys beside it go on under the present month, and past months are destroyed."""
+    people, ids = staff(world), sorted(enrolled(world, 3))
+    for cycle_id in ids:
+        keeper(world).keep("billing", [a_row(cycle_id)])
+        hold(world, people, cycle_id)
+    with world.installation.db.begin() as tx:
+        tx.session.execute(text("UPDATE retention_keys SET wrapped = :bits WHERE cycle_id = :id"), {"bits": b"0" * 60, "id": ids[1]})
+    to_day(world, date(2026, 5, 20))
+
+    with capture_logs() as logs:
+        keeper(world).upkeep()
+        keeper(world).upkeep()
+
+    assert [(each["event"], each["cycle_id"]) for each in logs] == [("retention-key-unreadable", ids[1])]
+    assert months(world) == ["retention-2026-05"]
+    assert [len(contents(world, each)) for each in ids] == [1, 0, 1]
+    assert opened(world, ids[1]).unreadable == [LAST_DAY]
 
 
 def test_a_month_that_something_lies_under_stays(world: World) -> None:
@@ -264,7 +290,7 @@ def test_what_was_expired_when_it_came_lies_under_the_present_month(world: World
     (cycle_id,) = enrolled(world)
 
     keeper(world).keep("billing", [a_row(cycle_id, kept_until=date(2025, 1, 15))])
-    assert world.installation.wrapping.names() == ["retention-2026-03"]
+    assert months(world) == ["retention-2026-03"]
     keeper(world).upkeep()
 
     assert (sealed_of(world, cycle_id), kept_of(world, cycle_id)[0].destroyed_at) == ([], world.clock.now())

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from builders import RECORD_SYSTEMS, World, advance, enrolled, state_of, wipe_all
 from builders_cycles import engine, events_of, facts_of, staff
+from builders_retention import keeping
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref
@@ -82,3 +83,18 @@ def test_a_system_waits_for_those_that_come_before_it(world: World) -> None:
     assert first not in due_before
     assert first in due_then
     assert set(statuses(world, cycle_id).values()) == {Status.DISCHARGED}
+
+
+def test_rows_kept_by_law_that_vanished_stop_the_stage(world: World) -> None:
+    """Rows that were restricted and are not found kept at the read-back are a fault, with their collection named."""
+    keeping(world, restricts={"invoices": 0})
+    cycle_id = enrolled(world)[0]
+
+    advance(world, cycle_id, State.RESELLABLE)
+
+    assert (state_of(world, cycle_id), facts_of(world, cycle_id).attention) == (
+        State.WIPING,
+        {Attention(Reason.WIPE_INCOMPLETE, "billing")},
+    )
+    assert [each.body["why"] for each in events_of(world, cycle_id) if each.kind is Kind.ATTENTION_RAISED] == [["invoices"]]
+    assert statuses(world, cycle_id)["billing"] is Status.REFUSED

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import Cycle
 from fallow.domain.errors import PolicyRefused
-from fallow.domain.gate import LINE_CHECK_FRESH_FOR, STAGES, KeyProof, LineStatus, Proof, View, shortfalls
+from fallow.domain.gate import CLOCKS_APART, LINE_CHECK_FRESH_FOR, STAGES, KeyProof, LineStatus, Proof, View, shortfalls
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Category, Obligation, Outcome, Status, TargetKind
 from fallow.domain.policy import Policy
@@ -21,6 +21,7 @@ from fallow.domain.traffic import QuietRule, Verdict
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+ENDED_AT = NOW - timedelta(days=5)
 RULE = Rule("*", "*", "*", "*", timedelta(days=90), timedelta(days=30))
 SYSTEMS = {"crm": ("contacts", "register"), "billing": ("calls",)}
 PLATFORMS = {"pay": Category.PAYMENT, "chat": Category.SOCIAL, "bank": Category.BANK}
@@ -44,9 +45,8 @@ def owed(target_id: str, **altered: object) -> Obligation:
 def proof(target_id: str, **altered: object) -> Proof:
     """Return genuine evidence for it."""
     collections = frozenset(SYSTEMS.get(target_id, ()))
-    return replace(
-        Proof(target_id, kind_of(target_id), f"e-{target_id}", True, SAID.get(target_id, Outcome.UNBOUND), collections), **altered
-    )
+    whole = Proof(target_id, kind_of(target_id), f"e-{target_id}", True, SAID.get(target_id, Outcome.UNBOUND), collections)
+    return replace(whole, **({"read_back_at": ENDED_AT} if target_id in SYSTEMS else {}) | altered)
 
 
 CYCLE = Cycle(
@@ -56,7 +56,7 @@ CYCLE = Cycle(
     NOW - timedelta(days=5),
     POLICY.digest(),
     settled=STAGES,
-    quarantine_ended_at=NOW - timedelta(days=5),
+    quarantine_ended_at=ENDED_AT,
     tag="tag",
     reminded_at=NOW - timedelta(days=200),
 )
@@ -162,6 +162,12 @@ ONE_SHORTFALL: dict[str, tuple[Damage, str]] = {
     "a collection too many": (on_proof("crm", collections=frozenset({"contacts", "register", "x"})), "receipt of crm does not cover"),
     "no collection": (on_proof("billing", collections=frozenset()), "receipt of billing does not cover"),
     "rows remained": (on_proof("billing", remaining=1), "rows in scope remained at billing"),
+    "rows kept by law vanished": (on_proof("billing", unkept=1), "rows that the law wants kept are not there any more at billing"),
+    "read back too early": (
+        on_proof("crm", read_back_at=ENDED_AT - CLOCKS_APART - SECOND),
+        "receipt of crm does not say that it was read back after quarantine ended",
+    ),
+    "read back nobody knows when": (on_proof("crm", read_back_at=None), "receipt of crm does not say that it was read back"),
     "no receipt for the holder key": (on_view(holder_key=None), "no receipt for the destruction of the holder key"),
     "another receipt for the holder key": (
         on_view(holder_key=KeyProof("e-key", genuine=False)),
@@ -255,6 +261,7 @@ def test_each_wider_defect_is_named_among_what_follows_from_it(defect: str) -> N
         lambda view: policy_without(quiet=None)(on_view(traffic=None)(view)),
         lambda view: on_view(reminder_due=False)(on_cycle(reminded_at=None)(view)),
         on_cycle(release_at=NOW),
+        on_proof("crm", read_back_at=ENDED_AT - CLOCKS_APART),
         on_view(earliest_release_at=NOW),
         on_cycle(demo=True),
         lambda view: replace(view, obligations=tuple(reversed(view.obligations)), proofs=tuple(reversed(view.proofs))),

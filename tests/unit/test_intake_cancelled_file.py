@@ -140,6 +140,20 @@ def test_a_subscription_is_not_the_number_itself(spelling: str) -> None:
         assert digits[2:] not in rejection.why
 
 
+@pytest.mark.parametrize(
+    "cell", ["0", "-", "--", " ", "n/a", "N/A", "NA", "None", "NULL", "nil", "unknown", " Undefined ", "TBD", "x", "#", "_/:."]
+)
+def test_a_subscription_is_no_placeholder(cell: str) -> None:
+    """What an export writes where there is none is refused: it would be everybody's."""
+    (rejection,) = read(f"{GOOD},{cell}", header=f"{HEADER},subscription")
+
+    assert isinstance(rejection, Rejection) or not cell.strip()
+    assert isinstance(rejection, Rejection)
+    assert rejection.code == "row-malformed"
+    assert "olumn subscription" in rejection.why
+    assert "leave it empty" in rejection.why
+
+
 @pytest.mark.parametrize("cell", ["x" * 65, "é", "a;b", "=1+1"])
 def test_a_subscription_is_short_and_plain(cell: str) -> None:
     """What a spreadsheet or another character set would make of it is refused."""

@@ -75,6 +75,7 @@ class Evidence:
         right = len(named) == len(set(named)) and set(named) == demanded
         self._verdict.demand(_KIND, right, f"{where}: the receipt does not cover the policy's collections")
         clean = all(each["remaining"] == each["newer"] == 0 for each in collections)
+        clean &= all(each["kept"] >= each["affected"] for each in collections if each["strategy"] == "restrict")
         discharged = (row["status"], row["outcome"]) == ("DISCHARGED", "wiped")
         self._verdict.demand(_KIND, clean == discharged, f"{where}: receipt and obligation differ on what is left")
 
