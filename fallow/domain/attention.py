@@ -16,6 +16,7 @@ class Reason(StrEnum):
     PLATFORM_SILENT = "platform-silent"
     PLATFORM_CONTRADICTED = "platform-contradicted"
     WIPE_INCOMPLETE = "wipe-incomplete"
+    WIPE_REFUSED = "wipe-refused"
     NEWER_HOLDER = "newer-holder"
     TARGET_MISSING = "target-missing"
     GATE_SHORT = "gate-short"
@@ -38,7 +39,8 @@ NEXT: dict[Reason, str] = {
     Reason.PLATFORM_SILENT: "no answer after every reminder: ask their contact and `retry`, or `attest` their document.",
     Reason.PLATFORM_CONTRADICTED: "the platform took its clearance back: settle it with them, `lift` the engine's hold if any, `retry`.",
     Reason.TARGET_MISSING: "it is owed to a target that is in no map any more: put the target back into its map, with its keys.",
-    Reason.WIPE_INCOMPLETE: "rows in scope remained, or rows kept by law are gone: see the receipt, mend the records map, then `retry`.",
+    Reason.WIPE_INCOMPLETE: "rows remained, or rows to be kept are gone: see `fallow records recheck`, mend the map, then `retry`.",
+    Reason.WIPE_REFUSED: "the system refuses the change: `fallow records check` names foreign keys, look for triggers; then `retry`.",
     Reason.NEWER_HOLDER: "rows of a newer holder are there, untouched: find out who holds the line, then `retry`, `return` or `retire`.",
     Reason.GATE_SHORT: "the gate found evidence missing: see `fallow numbers show`, mend it, then `retry`.",
     Reason.REMINDER_MISSING: "the policy wants its former holder reminded first: remind them and record it with `remind`.",

@@ -22,6 +22,10 @@ from fallow.store.engine import Tx
 from fallow.store.obligations import Due
 from fallow.store.tables import CycleRow, EvidenceRow, ObligationRow
 
+#: Receipts in one transaction.
+_SETTLED_AT_ONCE = 50
+#: Wiping rounds after which what has expired is looked for, even if there is more to wipe.
+_EXPIRY_EVERY = 20
 #: Bounds a busy loop, not a database: a system that wipes faster is not slowed down.
 _BATCHES_A_SECOND = 100
 
@@ -42,12 +46,16 @@ class WipingRounds:
         # A thread of its own: a record system that hangs must not use up the threads that the other senders share.
         self._thread = ThreadPoolExecutor(1, f"wipe-{system.system_id}")
         self._expiry = ExpiryRounds(installation, system, self._thread)
+        self._rounds = 0
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Wipe one batch, or where nothing is to be wiped destroy what has expired; tell whether there was any.
 
         An idle lane looks once a minute, which is soon enough for what is due by the day: no bell rings for it.
         """
+        self._rounds += 1
+        if self._rounds % _EXPIRY_EVERY == 0:
+            await self._expiry.round(holder, fence, tally)
         claimed = await asyncio.to_thread(self._claim, holder, fence)
         if not claimed:
             return await self._expiry.round(holder, fence, tally)
@@ -102,9 +110,14 @@ class WipingRounds:
             obligations.note_attempts(tx, self.target_id, until, error.code)
             if len(due) == 1 and due[0].alone:
                 owed = obligations.at_target(tx, self.target_id, until)[due[0].cycle_id]
-                obligations.shift(tx, rows[owed.cycle_id], owed, Status.REFUSED, None, None, Reason.WIPE_INCOMPLETE)
+                obligations.shift(tx, rows[owed.cycle_id], owed, Status.REFUSED, None, None, Reason.WIPE_REFUSED)
 
     def _wiped(self, holder: str, fence: int, receipts: Sequence[WipeReceipt]) -> int:
+        """Keep the receipts, some at a time: the other systems' senders want the same cycles, and the lease must be renewed between."""
+        slices = (receipts[first : first + _SETTLED_AT_ONCE] for first in range(0, len(receipts), _SETTLED_AT_ONCE))
+        return sum(self._keep(holder, fence, each) for each in slices)
+
+    def _keep(self, holder: str, fence: int, receipts: Sequence[WipeReceipt]) -> int:
         discharged = 0
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, holder, fence)

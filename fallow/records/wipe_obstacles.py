@@ -58,19 +58,25 @@ def foreign_keys_in_the_way(
             for key in keys if (schema, child) not in partitions else ():
                 parent = (_parent_schema(inspector, key, schema), key["referred_table"])
                 if parent in deleted and parent != (schema, child):
-                    is_kept = (schema, child) in named and (schema, child) not in deleted
+                    is_named = (schema, child) in named
                     if _gives_way(connection, child, key):
-                        why = "they are to be kept, and the database deletes or changes them with it" if is_kept else ""
+                        why = _taken_along(is_kept=is_named) if (schema, child) not in deleted else ""
                     else:
-                        why = _why(deleted.get((schema, child)), deleted[parent], mapped=(schema, child) in named)
+                        why = _why(deleted.get((schema, child)), deleted[parent], mapped=is_named)
                     if why:
                         yield _in_the_way(child, key, deleted[parent][1], why)
 
 
 def _in_the_way(child: str, key: ReflectedForeignKeyConstraint, parent: str, why: str) -> Doubt:
     what = f"{parent}: rows of table {child} refer to table {key['referred_table']} by {', '.join(key['constrained_columns'])}, and {why}."
-    remedy = f"while such rows exist, the rows they refer to can't be deleted: have those of {child} cleared before {parent}."
+    remedy = f"have those of {child} cleared before: map them, with erase_after at {parent}; or change what the foreign key does."
     return Doubt(what, remedy, grave=True)
+
+
+def _taken_along(*, is_kept: bool) -> str:
+    """Say what the database does by itself with rows that refer to a deleted one; no receipt speaks of it."""
+    what = "they are to be kept" if is_kept else "their table is not in the map"
+    return f"{what}, and the database deletes or changes them with it, which no receipt counts"
 
 
 def _why(child: tuple[int, str] | None, parent: tuple[int, str], *, mapped: bool) -> str:
