@@ -110,7 +110,7 @@ class WipeOrder:
     number: E164
     disconnected_at: datetime
     subscription: str | None = field(default=None, repr=False)
-    pseudonym: str = ""
+    pseudonym: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

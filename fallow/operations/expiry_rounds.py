@@ -16,7 +16,7 @@ from fallow.domain.obligations import TargetKind
 from fallow.domain.ports import ExpiryOrder, RecordSystem
 from fallow.operations.installation import Installation
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
-from fallow.store import cycles, leases, obligations, retention, targets
+from fallow.store import cycles, leases, retention, targets
 from fallow.store.engine import Tx
 from fallow.store.keeping_tables import RetentionRow
 from fallow.store.tables import CycleRow
@@ -75,11 +75,13 @@ class ExpiryRounds:
             return [ExpiryOrder(row.cycle_id, row.collection, numbers[number_id], row.kept_until, row.basis) for row, number_id in together]
 
     def _still_due(self, holder: str, fence: int, claimed: Sequence[ExpiryOrder]) -> list[ExpiryOrder]:
-        """Look once more just before what can't be undone: a hold may have been placed since."""
+        """Look once more just before what can't be undone: a hold may have been placed since, on this cycle or on one beside it."""
+        cycle_ids = {order.cycle_id for order in claimed}
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, holder, fence)
-            wanted = obligations.still_wanted(tx, [order.cycle_id for order in claimed])
-        return [order for order in claimed if order.cycle_id in wanted]
+            rows = tx.session.exec(_expired(tx, self.target_id).where(col(RetentionRow.cycle_id).in_(cycle_ids)))
+            wanted = {(row.cycle_id, row.collection, row.kept_until) for row, _ in rows}
+        return [order for order in claimed if (order.cycle_id, order.collection, order.kept_until) in wanted]
 
     def _expire(self, orders: Sequence[ExpiryOrder]) -> list[int]:
         """Return how many rows are left of each order. What the map no longer names can't be looked at, and counts as left."""
@@ -138,25 +140,32 @@ class ExpiryRounds:
 
 
 def _due(tx: Tx, target_id: str) -> Select[RetentionRow, str]:
-    """Return the query of what is past its last day at a system, what was never refused first; a hold suspends it."""
+    """Return the query of what is to be tried now, what was never refused first."""
+    return (
+        _expired(tx, target_id)
+        .where(or_(col(RetentionRow.due_at).is_(None), col(RetentionRow.due_at) <= tx.now))
+        .order_by(col(RetentionRow.tries), col(RetentionRow.kept_until), RetentionRow.cycle_id)
+    )
+
+
+def _expired(tx: Tx, target_id: str) -> Select[RetentionRow, str]:
+    """Return the query of what is past its last day at a system; a hold suspends it."""
     return (
         select(RetentionRow, CycleRow.number_id)
         .join(CycleRow, col(CycleRow.cycle_id) == col(RetentionRow.cycle_id))
         .where(RetentionRow.target_id == target_id, RetentionRow.how == retention.RESTRICT)
         .where(col(RetentionRow.destroyed_at).is_(None), col(RetentionRow.kept_until) < tx.now.date())
-        .where(or_(col(RetentionRow.due_at).is_(None), col(RetentionRow.due_at) <= tx.now))
         .where(col(CycleRow.held).is_(False), ~_held_beside())
-        .order_by(col(RetentionRow.tries), col(RetentionRow.kept_until), RetentionRow.cycle_id)
     )
 
 
 def _held_beside() -> ColumnElement[bool]:
-    """Return the condition that a held cycle of the same number keeps rows in the same collection until the same day.
+    """Return the condition that a held cycle of the same number keeps rows in the same collection until that day or one before.
 
-    The system knows them by number and expiry: destroying for the one would destroy for the other.
+    The system destroys what has this number and an expiry that has come: destroying for the one would destroy for the other.
     """
     kept, cycle = aliased(RetentionRow), aliased(CycleRow)
     beside = select(kept.cycle_id).join(cycle, col(cycle.cycle_id) == col(kept.cycle_id))
     beside = beside.where(cycle.number_id == CycleRow.number_id, col(cycle.held).is_(True), col(kept.destroyed_at).is_(None))
     same = (kept.target_id == RetentionRow.target_id, kept.collection == RetentionRow.collection)
-    return beside.where(*same, kept.kept_until == RetentionRow.kept_until).exists()
+    return beside.where(*same, kept.kept_until <= RetentionRow.kept_until).exists()

@@ -111,6 +111,7 @@ def plan(installation: Installation, person: Person, numbers: Sequence[tuple[int
     with installation.db.read() as tx:
         disconnected_at = None if stated is None else read_instant(stated, tx.now)
         rows = {line: _open_cycle(tx, installation, number) for line, number in numbers}
+    with installation.db.begin() as tx:  # no snapshot: a rotation may take a key's place between its row and its wrapping key
         known = holders.known(tx, installation.wrapping, [row.cycle_id for row in rows.values() if row is not None])
     orders, refused = dict[int, WipeOrder](), list[Refused]()
     for line, number in numbers:

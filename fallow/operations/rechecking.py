@@ -6,7 +6,7 @@ from typing import Any
 
 from fallow.domain.errors import FallowError, GateRefused, NotKnown
 from fallow.domain.people import Action, Person
-from fallow.domain.ports import CollectionReceipt, RecordSystem, WipeOrder
+from fallow.domain.ports import CollectionReceipt, RecordSystem
 from fallow.operations.proofs import stored
 from fallow.operations.wipe_orders import order_of
 from fallow.store import holders, obligations
@@ -91,14 +91,17 @@ def recheck(
                 receipts[cycle_id] = _receipt(tx, owed.get(cycle_id), cycle_id, system.system_id)
             except FallowError as error:
                 unknown[cycle_id] = error
-        released = {cycle_id: _row(tx, cycle_id).released_at is not None for cycle_id in receipts}
-        orders = _orders(tx, ledger, list(receipts))
+        rows = {cycle_id: _row(tx, cycle_id) for cycle_id in receipts}
+        numbers = ledger.vault.reveal(tx, [row.number_id for row in rows.values()])
+    with ledger.db.begin() as tx:  # no snapshot: a rotation may take a key's place between its row and its wrapping key
+        known = holders.known(tx, ledger.wrapping, rows)
+    orders = [order_of(row, numbers[row.number_id], known.get(cycle_id)) for cycle_id, row in rows.items()]
     found = list[Rechecked]()
     for first in range(0, len(orders), system.batch):
         some = orders[first : first + system.batch]
         for order, answer in zip(some, system.read_back(some), strict=True):
             blind = by_subscription if order.subscription is None else ()
-            was_released = released[order.cycle_id]
+            was_released = rows[order.cycle_id].released_at is not None
             found += _compared(order.cycle_id, answer.collections, receipts[order.cycle_id], blind, released=was_released)
     return found, unknown
 
@@ -128,13 +131,6 @@ def _row(tx: Tx, cycle_id: str) -> CycleRow:
         what = "There is no such cycle."
         raise NotKnown(what, remedy="name cycles as `fallow numbers list` does, n_…/1, one a line.")
     return row
-
-
-def _orders(tx: Tx, ledger: Ledger, cycle_ids: Sequence[str]) -> list[WipeOrder]:
-    rows = [_row(tx, cycle_id) for cycle_id in cycle_ids]
-    numbers = ledger.vault.reveal(tx, [row.number_id for row in rows])
-    known = holders.known(tx, ledger.wrapping, cycle_ids)
-    return [order_of(row, numbers[row.number_id], known.get(row.cycle_id)) for row in rows]
 
 
 def _compared(

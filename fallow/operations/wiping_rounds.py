@@ -17,7 +17,7 @@ from fallow.operations.expiry_rounds import ExpiryRounds
 from fallow.operations.installation import Installation
 from fallow.operations.receipts import demand_well_formed
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
-from fallow.store import cycles, holders, leases, obligations, retention, targets
+from fallow.store import cycles, evidence, holders, leases, obligations, retention, targets
 from fallow.store.engine import Tx
 from fallow.store.obligations import Due
 from fallow.store.tables import CycleRow, EvidenceRow, ObligationRow
@@ -124,25 +124,24 @@ class WipingRounds:
             rows = cycles.lock(tx, [receipt.cycle_id for receipt in receipts])
             by_id = {row.cycle_id: row for row in rows}
             all_owed = obligations.at_target(tx, self.target_id, by_id)
+            fresh = [each for each in receipts if all_owed[each.cycle_id].status != Status.DISCHARGED]
+            digests = _keep(tx, fresh)
             with tx.session.no_autoflush:  # written together at the end: a flush per receipt took half of the sender's time
-                for receipt in receipts:
-                    if all_owed[receipt.cycle_id].status != Status.DISCHARGED:
-                        discharged += self._settle(tx, by_id[receipt.cycle_id], all_owed[receipt.cycle_id], receipt)
+                for receipt, digest in zip(fresh, digests, strict=True):
+                    discharged += self._settle(tx, by_id[receipt.cycle_id], all_owed[receipt.cycle_id], receipt, digest)
             obligations.note_attempts(tx, self.target_id, by_id, "wiped")
             obligations.wake_completed(tx, rows)
             targets.succeeded(targets.lock(tx, self.target_id, TargetKind.RECORDS))
         return discharged
 
-    def _settle(self, tx: Tx, cycle: CycleRow, owed: ObligationRow, receipt: WipeReceipt) -> bool:
-        """Keep a receipt and move its obligation; tell whether it is discharged."""
-        evidence = _evidence(receipt)
-        tx.session.add(evidence)
+    def _settle(self, tx: Tx, cycle: CycleRow, owed: ObligationRow, receipt: WipeReceipt, digest: str) -> bool:
+        """Move the obligation of a receipt, kept under ``digest``; tell whether it is discharged."""
         for each in receipt.collections:
             retention.note_restricted(tx, cycle, self.target_id, each)
         raises, where = _fault(receipt)
         clean = raises is None
         status, outcome = (Status.DISCHARGED, Outcome.WIPED) if clean else (Status.REFUSED, None)
-        obligations.shift(tx, cycle, owed, status, outcome, evidence.digest, raises, where)
+        obligations.shift(tx, cycle, owed, status, outcome, digest, raises, where)
         return clean
 
     def _failed(self, holder: str, fence: int, due: Sequence[Due], error: FallowError) -> None:
@@ -174,6 +173,13 @@ def _fault(receipt: WipeReceipt) -> tuple[Reason | None, list[str]]:
 
 def _vanished(receipt: CollectionReceipt) -> bool:
     return receipt.strategy == retention.RESTRICT and receipt.kept < receipt.affected
+
+
+def _keep(tx: Tx, receipts: Sequence[WipeReceipt]) -> list[str]:
+    """Keep receipts, also ones that are to the byte as they were before a retry; return the digest of each."""
+    rows = [_evidence(each) for each in receipts]
+    evidence.keep(tx, rows)
+    return [row.digest for row in rows]
 
 
 def _evidence(receipt: WipeReceipt) -> EvidenceRow:

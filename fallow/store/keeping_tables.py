@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import Column, Index, LargeBinary
+from sqlalchemy import BigInteger, Column, Index, LargeBinary
 from sqlmodel import Field, SQLModel
 
 from fallow.store.columns import cycle_key, instant, long_text
@@ -38,7 +38,7 @@ class RetentionRow(SQLModel, table=True):
     kept_until: date = Field(primary_key=True)
     how: str
     basis: str = long_text()
-    rows: int
+    rows: int = Field(sa_column=Column(BigInteger, nullable=False))
     tries: int = 0
     due_at: datetime | None = instant(nullable=True)
     destroyed_at: datetime | None = instant(nullable=True)

@@ -1,20 +1,26 @@
 """The dry run of a wipe and the second look at one, on SQLite and on PostgreSQL, with record systems in memory."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import World, a_person, advance, enrolled, number
+from builders import World, a_person, advance, enrolled, number, wipe_all
+from builders_cycles import engine
 from memory_ports import MemoryRecords
 from sqlmodel import update
 
+from fallow.domain.cycle import ref
 from fallow.domain.errors import GateRefused, InstantMalformed, NotKnown, PersonRefused, TargetUnavailable
 from fallow.domain.lifecycle import State
 from fallow.domain.number import E164
+from fallow.domain.obligations import TargetKind
 from fallow.domain.people import Role
+from fallow.operations.key_epochs import rotate
 from fallow.operations.planning import Plan, plan
 from fallow.operations.rechecking import Ledger, Rechecked, recheck
 from fallow.store.tables import EvidenceRow
+from fallow.store.wrapping import WrappingKeys
 
 STATED = "2026-01-31T12:00:00+08:00"
 
@@ -191,3 +197,47 @@ def test_a_recheck_of_what_has_no_receipt(world: World) -> None:
 
     assert found == []
     assert unsaid == {cycle_id: GateRefused, waiting: NotKnown, "n_nobody/1": NotKnown}
+
+
+class Overtaken(WrappingKeys):
+    """Keys that another process rotates between a holder's row and the look for its key."""
+
+    rotate: Callable[[], object]
+
+    def unwrap(self, name: str, wrapped: bytes, bound_to: str) -> bytes:
+        """Come too late for the first epoch's."""
+        if name == "holder-1" and self.exists(name):
+            self.rotate()
+        return super().unwrap(name, wrapped, bound_to)
+
+
+def overtaken(world: World) -> Overtaken:
+    """Return the world's keys, to be overtaken once."""
+    here = world.installation
+    keys = Overtaken(here.wrapping._folder)
+    keys.rotate = lambda: rotate(here.db, here.wrapping)
+    return keys
+
+
+def test_a_rotation_meanwhile_stops_no_plan(postgres_world: World) -> None:
+    """A dry run that reads a row just before a rotation destroys its key reads the row again."""
+    enrolled(postgres_world, subscription="S-77")
+    here = replace(postgres_world.installation, wrapping=overtaken(postgres_world))
+
+    found = plan(here, a_person(postgres_world, Role.AUDITOR), [(1, number(0))], None)
+
+    assert [each.by_subscription for each in found.numbers] == [True]
+
+
+def test_a_rotation_meanwhile_stops_no_recheck(postgres_world: World) -> None:
+    """Neither does it stop a second look."""
+    (cycle_id,) = enrolled(postgres_world, subscription="S-77")
+    advance(postgres_world, cycle_id, State.WIPING)
+    engine(postgres_world).stages.clear(ref(cycle_id), TargetKind.RECORDS)
+    wipe_all(postgres_world)
+    here, system = postgres_world.installation, postgres_world.record_systems["billing"]
+    ledger = Ledger(here.db, here.vault, overtaken(postgres_world))
+
+    found, unsaid = recheck(ledger, a_person(postgres_world, Role.AUDITOR), system, [cycle_id], ("calls",))
+
+    assert ([each.by_time_only for each in found], unsaid) == ([False, False], {})

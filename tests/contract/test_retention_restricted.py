@@ -1,6 +1,6 @@
 """Rows restricted at a record system, on both databases: registered by the wipe, destroyed there by schedule, never lost."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from builders import World, _lease, advance, enrolled, number, wipe_all
@@ -178,18 +178,71 @@ def test_a_paused_sender_writes_nothing(world: World) -> None:
     assert len(expiry._claim("another", fence + 1)) == 1
 
 
-def test_a_held_cycle_of_the_same_number_keeps_what_lies_beside(world: World) -> None:
-    """Rows that the system can't tell apart, by number and day, wait for the hold of either cycle."""
+def test_a_hold_placed_beside_after_the_claim_stops_it(world: World) -> None:
+    """The last look sees a hold on another cycle of the number, whose rows the system would destroy with these."""
     system, people = keeping(world, restricts={"invoices": 1}), staff(world)
     first = sold(world)
+    second = kept_beside(world, LAST_DAY)
+    to_day(world, LAST_DAY + DAY)
+    expiry, fence = WipingRounds(world.installation, system)._expiry, _lease(world, "billing")
+    claimed = expiry._claim("test", fence)
+    hold(world, people, second)
+
+    assert {order.cycle_id for order in claimed} == {first, second}
+    assert expiry._still_due("test", fence, claimed) == []
+
+
+def test_what_is_no_longer_kept_is_not_destroyed_again(world: World) -> None:
+    """The last look leaves out what another round has destroyed since the claim."""
+    system, ids = wiped(world, 2)
+    to_day(world, LAST_DAY + DAY)
+    expiry, fence = WipingRounds(world.installation, system)._expiry, _lease(world, "billing")
+    claimed = expiry._claim("test", fence)
+    expiry._looked("test", fence, [(order, 0) for order in claimed if order.cycle_id == ids[0]])
+
+    assert [order.cycle_id for order in expiry._still_due("test", fence, claimed)] == [ids[1]]
+
+
+@pytest.mark.parametrize(("days", "waits"), [(-1, True), (1, False)])
+def test_a_held_cycle_keeps_what_expires_before(world: World, days: int, waits: bool) -> None:
+    """An expiry destroys what expires until its day, so it waits for a hold on rows of that day or an earlier one, and on no later."""
+    system, people = keeping(world, restricts={"invoices": 1}), staff(world)
+    sold(world)
+    hold(world, people, kept_beside(world, LAST_DAY + days * DAY))
+    to_day(world, LAST_DAY + 3 * DAY)
+
+    assert a_round(world, system) is not waits
+    assert bool(system.calls) is not waits
+
+
+def kept_beside(world: World, kept_until: date) -> str:
+    """Return another cycle of a sold number, of which rows are kept beside the first one's."""
     world.clock.pass_by(DAY)
     second = enrolled(world, disconnected_at=world.clock.now().isoformat())[0]
     with world.installation.db.begin() as tx:
         tx.session.add(
             RetentionRow(
-                cycle_id=second, target_id="billing", collection="invoices", kept_until=LAST_DAY, how="restrict", basis=BASIS, rows=1
+                cycle_id=second, target_id="billing", collection="invoices", kept_until=kept_until, how="restrict", basis=BASIS, rows=1
             )
         )
+    return second
+
+
+def test_more_rows_than_a_small_number_holds_are_registered(world: World) -> None:
+    """A count beyond 32 bits is kept as it is."""
+    keeping(world, restricts={"invoices": 2**40})
+    (cycle_id,) = all_at(world, 1, State.WIPING)
+
+    wipe_all(world)
+
+    assert [each.rows for each in kept_of(world, cycle_id)] == [2**40]
+
+
+def test_a_held_cycle_of_the_same_number_keeps_what_lies_beside(world: World) -> None:
+    """Rows that the system can't tell apart, by number and day, wait for the hold of either cycle."""
+    system, people = keeping(world, restricts={"invoices": 1}), staff(world)
+    first = sold(world)
+    second = kept_beside(world, LAST_DAY)
     assert first != second
     hold(world, people, second)
     to_day(world, LAST_DAY + DAY)

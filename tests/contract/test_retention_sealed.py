@@ -322,7 +322,7 @@ def test_without_a_place_for_keys_nothing_is_kept(world: World) -> None:
     """A folder of keys that can't be written is trouble of the system's sender, too."""
     (cycle_id,) = enrolled(world)
     folder = world.installation.wrapping._folder
-    folder.parent.mkdir(exist_ok=True)
+    folder.rename(folder.with_name("away"))
     folder.write_text("a file in the way")
 
     with pytest.raises(TargetUnavailable, match="wrapping key"):

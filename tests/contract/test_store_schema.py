@@ -18,7 +18,7 @@ from fallow.domain.errors import SettingRefused
 from fallow.domain.lifecycle import State
 from fallow.store import schema
 from fallow.store.engine import Database
-from fallow.store.tables import EpochRow, HolderRow, RetentionKeyRow, RetentionRow, SealedRow
+from fallow.store.keeping_tables import EpochRow, HolderRow, RetentionKeyRow, RetentionRow, SealedRow
 
 
 def test_up_down_and_up_again_with_rows_in_it(database_url: str, tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 from datetime import timedelta
 
 import pytest
-from builders import RECORD_SYSTEMS, World, advance, enrolled, state_of, wipe_all
-from builders_cycles import engine, events_of, facts_of, staff
+from builders import RECORD_SYSTEMS, World, advance, enrolled, number, state_of, wipe_all
+from builders_cycles import engine, events_of, facts_of, owed_by, staff
 from builders_retention import keeping
+from memory_ports import START
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref
 from fallow.domain.events import Kind
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Status, TargetKind
+from fallow.domain.ports import WipeOrder
 from fallow.store import obligations
 
 
@@ -83,6 +85,28 @@ def test_a_system_waits_for_those_that_come_before_it(world: World) -> None:
     assert first not in due_before
     assert first in due_then
     assert set(statuses(world, cycle_id).values()) == {Status.DISCHARGED}
+
+
+def test_the_same_receipt_again_is_the_same_evidence(world: World) -> None:
+    """After a retry a receipt may be to the byte as it was: the obligation cites it once more, and nothing breaks."""
+    world.record_systems["crm"].remaining = 1
+    cycle_id = at_wiping(world)
+    wipe_all(world)
+    before = owed_by(world, cycle_id)["crm"]
+
+    engine(world).commands.retry(staff(world).operator, cycle_id, "it was mended")
+    wipe_all(world)
+
+    assert (before.status, owed_by(world, cycle_id)["crm"]) == (Status.REFUSED, before)
+    assert facts_of(world, cycle_id).attention == {Attention(Reason.WIPE_INCOMPLETE, "crm")}
+
+
+def test_an_order_shows_nothing_of_its_holder() -> None:
+    """Neither subscription nor pseudonym is in an order's printed form, which may end in a traceback."""
+    shown = repr(WipeOrder("n_x/1", number(0), START, "S-77", "pseudonymous"))
+
+    assert "S-77" not in shown
+    assert "pseudonymous" not in shown
 
 
 def test_rows_kept_by_law_that_vanished_stop_the_stage(world: World) -> None:

@@ -38,7 +38,7 @@ def upgrade() -> None:
         sa.Column("kept_until", sa.Date(), nullable=False),
         sa.Column("how", sa.Text(), nullable=False),
         sa.Column("basis", sa.Text(), nullable=False),
-        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("due_at", Instant(), nullable=True),
         sa.Column("destroyed_at", Instant(), nullable=True),
