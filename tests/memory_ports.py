@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from fallow.domain.errors import TargetUnavailable
+from fallow.domain.errors import TargetUnavailable, WipeRefused
 from fallow.domain.gate import LineStatus
 from fallow.domain.number import E164
 from fallow.domain.obligations import Outcome
@@ -65,6 +65,7 @@ class MemoryRecords:
         orders: every order it carried out, in order.
         expired: every expiry it was ordered, in order.
         clock: what time it is there; by itself it stands still.
+        refuses: numbers whose change it refuses.
     """
 
     system_id: str
@@ -78,6 +79,7 @@ class MemoryRecords:
     orders: list[WipeOrder] = field(default_factory=list)
     expired: list[ExpiryOrder] = field(default_factory=list)
     clock: Clock = field(default_factory=SettableClock)
+    refuses: set[E164] = field(default_factory=set)
 
     def check(self) -> None:
         """Be as mapped, unless it is down."""
@@ -99,6 +101,9 @@ class MemoryRecords:
         """Carry out the orders."""
         del keeper
         self.check()
+        if any(order.number in self.refuses for order in orders):
+            what = f"The record system {self.system_id} refused the change."
+            raise WipeRefused(what, remedy="look for a trigger.")
         self.orders += orders
         self.wiped += [order.cycle_id for order in orders]
         return [self._receipt_of(order, affected=1) for order in orders]

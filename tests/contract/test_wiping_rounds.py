@@ -122,3 +122,22 @@ def test_rows_kept_by_law_that_vanished_stop_the_stage(world: World) -> None:
     )
     assert [each.body["why"] for each in events_of(world, cycle_id) if each.kind is Kind.ATTENTION_RAISED] == [["invoices"]]
     assert statuses(world, cycle_id)["billing"] is Status.REFUSED
+
+
+def test_a_refused_change_is_found_out_and_said_as_such(world: World) -> None:
+    """One number among others whose rows the system will not let go is sent alone and goes to a person; the others are discharged."""
+    world.record_systems["billing"].refuses = {number(1)}
+    cycle_ids = enrolled(world, 3)
+    for cycle_id in cycle_ids:
+        advance(world, cycle_id, State.QUARANTINED)
+        advance(world, cycle_id, State.WIPING)
+        engine(world).stages.clear(ref(cycle_id), TargetKind.RECORDS)
+
+    for _ in range(6):
+        wipe_all(world)
+        world.clock.pass_by(timedelta(minutes=1))
+
+    settled = {cycle_id: statuses(world, cycle_id)["billing"] for cycle_id in cycle_ids}
+    assert list(settled.values()) == [Status.DISCHARGED, Status.REFUSED, Status.DISCHARGED]
+    assert facts_of(world, cycle_ids[1]).attention == {Attention(Reason.WIPE_REFUSED, "billing")}
+    assert "fallow records check" in Attention(Reason.WIPE_REFUSED, "billing").next
