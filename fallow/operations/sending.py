@@ -6,6 +6,7 @@ flight are repeated, under the same reference.
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -121,12 +122,17 @@ class TargetSender:
             return TurnOver(0, 0, "stopping" if stopping() else "lease-lost")
         over = [False]
         lanes = [asyncio.create_task(self._lane(target_id, holder, fence, tally, over)) for _ in range(self._rounds[target_id].lanes)]
+        why = ""
         try:
             why = await self._watch(target_id, holder, lanes, ends, beat, stopping)
         finally:
             over[0] = True
             self._bell.ring(target_id)
-            await asyncio.gather(*lanes, return_exceptions=True)
+            try:
+                if why != "lease-lost":
+                    await self._outlast(target_id, holder, lanes, beat)
+            finally:
+                await asyncio.gather(*lanes, return_exceptions=True)
         if why != "lease-lost":
             await asyncio.to_thread(self._give_back, target_id, holder)
         return TurnOver(tally.discharged, tally.failed, why)
@@ -156,6 +162,16 @@ class TargetSender:
                     return "lease-lost"
                 renewed = time.monotonic()
         return "stopping" if stopping() else "time"
+
+    async def _outlast(self, target_id: str, holder: str, lanes: list[asyncio.Task[None]], beat: Callable[[], None]) -> None:
+        """Beat and renew the lease until the lanes have finished what they began: without it a successor would do it again."""
+        renewed = -math.inf
+        while (await asyncio.wait(lanes, timeout=_BEAT_EVERY))[1]:
+            beat()
+            if time.monotonic() - renewed >= _RENEW_EVERY:
+                if await self._take(target_id, holder) is None:
+                    return
+                renewed = time.monotonic()
 
     async def _lane(self, target_id: str, holder: str, fence: int, tally: Tally, over: list[bool]) -> None:
         while not over[0]:
