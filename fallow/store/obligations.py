@@ -155,6 +155,7 @@ def _claimable(tx: Tx, target_id: str, after: Collection[str]) -> SelectOfScalar
         .join(CycleRow, col(CycleRow.cycle_id) == col(ObligationRow.cycle_id))
         .where(ObligationRow.target_id == target_id, col(ObligationRow.due_at) <= tx.now)
         .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False), ~_owed_before(after))
+        .order_by(col(ObligationRow.due_at))  # by the index: with stale statistics PostgreSQL went through all obligations without it
         .limit(1)
     )
 
