@@ -8,12 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from fallow.store import epochs, holders
 from fallow.store.engine import Database
 from fallow.store.wrapping import WrappingKeys
 
 #: Holder keys rewrapped in one transaction: bounded, so that enrolment never waits long.
 PAGE = 500
+#: Pages in one step of :func:`keep_young`, twice as many where it begins an epoch.
+PAGES = 4
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,10 @@ def rotate(db: Database, wrapping: WrappingKeys, *, lost: bool = False) -> Rotat
 
 
 def keep_young(db: Database, wrapping: WrappingKeys, epoch_for: timedelta) -> Sequence[str]:
-    """Do the next bounded step of rotation: begin an epoch once the present one is older than ``epoch_for``, rewrap a page, destroy.
+    """Do the next bounded step of rotation: rewrap what lies under past epochs and destroy their keys, then begin one if it is time.
 
-    Call it again and again. A clock that was set back counts as age.
+    It is time once the present epoch is older than ``epoch_for``; a clock that was set back counts as age. Call it again and
+    again. While past epochs' keys are not all rewrapped no epoch is begun: the oldest would be rewrapped last, or never.
 
     Returns:
         The wrapping keys that were destroyed.
@@ -96,16 +103,18 @@ def keep_young(db: Database, wrapping: WrappingKeys, epoch_for: timedelta) -> Se
         row = epochs.present(tx)
         is_old = row is not None and not timedelta(0) <= tx.now - row.began_at < epoch_for
         is_unfinished = row is not None and any(epoch < row.epoch for epoch in epochs.existing(wrapping))
+    destroyed: Sequence[str] = ()
+    if is_unfinished:
+        finished = _finish(db, wrapping)
+        if finished is None:
+            if is_old:
+                _warn(db, wrapping)
+            return ()
+        destroyed = finished
     if is_old:
         _begin_if_old(db, wrapping, epoch_for)
-    if not is_old and not is_unfinished:
-        return ()
-    if _rewrap(db, wrapping) == PAGE:
-        return ()
-    destroyed = destroy_spent(db, wrapping)
-    if destroyed:
-        db.truncate_log()
-    return destroyed
+        destroyed = [*destroyed, *(_finish(db, wrapping) or ())]
+    return tuple(destroyed)
 
 
 def destroy_spent(db: Database, wrapping: WrappingKeys) -> tuple[str, ...]:
@@ -132,6 +141,22 @@ def _begin_if_old(db: Database, wrapping: WrappingKeys, epoch_for: timedelta) ->
         row = epochs.lock(tx, wrapping)
         if not timedelta(0) <= tx.now - row.began_at < epoch_for:  # another process may have begun it since
             epochs.advance(tx, wrapping, row)
+
+
+def _finish(db: Database, wrapping: WrappingKeys) -> Sequence[str] | None:
+    """Rewrap some pages; return the wrapping keys that were destroyed after the last one, or None where there is more to rewrap."""
+    if all(_rewrap(db, wrapping) == PAGE for _ in range(PAGES)):
+        return None
+    destroyed = destroy_spent(db, wrapping)
+    if destroyed:
+        db.truncate_log()
+    return destroyed
+
+
+def _warn(db: Database, wrapping: WrappingKeys) -> None:
+    with db.read() as tx:
+        left = holders.behind(tx, wrapping)
+    _log.warning("wrapping key is due for rotation, but holder keys of past epochs are not rewrapped yet", count=left)
 
 
 def _rewrap(db: Database, wrapping: WrappingKeys) -> int:

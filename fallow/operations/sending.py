@@ -6,6 +6,7 @@ flight are repeated, under the same reference.
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -22,6 +23,8 @@ _BEAT_EVERY = 1.0
 #: An idle lane looks by itself this often, should the bell ever fail; it rings within half a second of what is due.
 _IDLE_FOR = 60.0
 _RENEW_EVERY = 3.0
+#: A target rests this many times as long as its scan took: behind a system that comes before it, a scan goes through its whole backlog.
+_RESTS = 20
 #: Longer than any attempt may take: claims of a sender that died come back after this.
 CLAIM_FOR = timedelta(seconds=60)
 _FIRST_BACKOFF = timedelta(seconds=1)
@@ -35,14 +38,18 @@ class Bell:
     and lanes do not all look for the same few obligations.
     """
 
-    def __init__(self, db: Database, after: Mapping[str, Collection[str]] | None = None) -> None:
-        """Scan ``db``; ``after`` names the targets that come before a target."""
+    def __init__(
+        self, db: Database, after: Mapping[str, Collection[str]] | None = None, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Scan ``db``; ``after`` names the targets that come before a target, ``seconds`` a clock that never goes back."""
         self._db = db
         self._after = after or {}
+        self._seconds = seconds
         self._rung: dict[str, asyncio.Event] = {}
+        self._rests_until: dict[str, float] = {}
 
     async def scan(self) -> None:
-        """Ring for every target that has something due."""
+        """Ring for every target that has something due; one whose last scan took long is left out for a while."""
         due = await asyncio.to_thread(self._due)
         for target_id in due:
             self.ring(target_id)
@@ -64,8 +71,14 @@ class Bell:
         rung.clear()
 
     def _due(self) -> set[str]:
+        due = set[str]()
         with self._db.read() as tx:
-            return obligations.due_targets(tx, {target_id: self._after.get(target_id, ()) for target_id in self._rung})
+            for target_id in [each for each in list(self._rung) if self._rests_until.get(each, -math.inf) <= self._seconds()]:
+                began = self._seconds()
+                due |= obligations.due_targets(tx, {target_id: self._after.get(target_id, ())})
+                ended = self._seconds()
+                self._rests_until[target_id] = ended + _RESTS * (ended - began)
+        return due
 
 
 @dataclass
@@ -121,12 +134,17 @@ class TargetSender:
             return TurnOver(0, 0, "stopping" if stopping() else "lease-lost")
         over = [False]
         lanes = [asyncio.create_task(self._lane(target_id, holder, fence, tally, over)) for _ in range(self._rounds[target_id].lanes)]
+        why = ""
         try:
             why = await self._watch(target_id, holder, lanes, ends, beat, stopping)
         finally:
             over[0] = True
             self._bell.ring(target_id)
-            await asyncio.gather(*lanes, return_exceptions=True)
+            try:
+                if why != "lease-lost":
+                    await self._outlast(target_id, holder, lanes, beat)
+            finally:
+                await asyncio.gather(*lanes, return_exceptions=True)
         if why != "lease-lost":
             await asyncio.to_thread(self._give_back, target_id, holder)
         return TurnOver(tally.discharged, tally.failed, why)
@@ -156,6 +174,16 @@ class TargetSender:
                     return "lease-lost"
                 renewed = time.monotonic()
         return "stopping" if stopping() else "time"
+
+    async def _outlast(self, target_id: str, holder: str, lanes: list[asyncio.Task[None]], beat: Callable[[], None]) -> None:
+        """Beat and renew the lease until the lanes have finished what they began: without it a successor would do it again."""
+        renewed = -math.inf
+        while (await asyncio.wait(lanes, timeout=_BEAT_EVERY))[1]:
+            beat()
+            if time.monotonic() - renewed >= _RENEW_EVERY:
+                if await self._take(target_id, holder) is None:
+                    return
+                renewed = time.monotonic()
 
     async def _lane(self, target_id: str, holder: str, fence: int, tally: Tally, over: list[bool]) -> None:
         while not over[0]:

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import delete
+from sqlalchemy import ColumnElement, delete
 from sqlmodel import col, func, select
 
 from fallow.domain.errors import SettingRefused
@@ -104,8 +104,7 @@ def rewrap(tx: Tx, wrapping: WrappingKeys, most: int) -> int:
     A key that was damaged is marked unreadable, so that it keeps no wrapping key alive; one whose wrapping key is gone is left.
     """
     epoch = epochs.share(tx, wrapping)
-    old = [each for each in epochs.existing(wrapping) if each < epoch]
-    query = select(HolderRow).where(col(HolderRow.epoch).in_(old)).order_by(HolderRow.cycle_id).limit(most)
+    query = select(HolderRow).where(_of_past(wrapping, epoch)).order_by(HolderRow.cycle_id).limit(most)
     rows = list(tx.session.exec(query.with_for_update().execution_options(populate_existing=True)))
     for row in rows:
         try:
@@ -118,10 +117,21 @@ def rewrap(tx: Tx, wrapping: WrappingKeys, most: int) -> int:
     return len(rows)
 
 
+def behind(tx: Tx, wrapping: WrappingKeys) -> int:
+    """Count the holder keys that :func:`rewrap` has still to look at."""
+    row = epochs.present(tx)
+    past = _of_past(wrapping, 0 if row is None else row.epoch)
+    return tx.session.exec(select(func.count()).select_from(HolderRow).where(past)).one()
+
+
 def unreadable(tx: Tx, wrapping: WrappingKeys) -> int:
     """Count the holder keys that nothing opens any more: damaged, or their wrapping key is not in its folder."""
     lost = col(HolderRow.epoch).not_in(epochs.existing(wrapping))
     return tx.session.exec(select(func.count()).select_from(HolderRow).where(lost)).one()
+
+
+def _of_past(wrapping: WrappingKeys, epoch: int) -> ColumnElement[bool]:
+    return col(HolderRow.epoch).in_([each for each in epochs.existing(wrapping) if each < epoch])
 
 
 def _rows(tx: Tx, cycle_ids: Iterable[str]) -> list[HolderRow]:

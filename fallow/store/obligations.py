@@ -83,6 +83,9 @@ def claim(tx: Tx, target_id: str, kind: TargetKind, *, most: int, for_: timedelt
 
     Held cycles keep their obligations unsent: a hold preserves what is there. One that must go alone is returned alone. What is
     owed at one of the targets ``after`` goes first: until it is discharged there, the cycle is not claimed here.
+
+    What failed is claimed only with what failed as often, and at most half as many for each failure: a batch that fails as a
+    whole halves until it fits or until the one that spoils it is alone, and numbers that never failed go in full batches beside it.
     """
     query = (
         select(ObligationRow, CycleRow.number_id, CycleRow.disconnected_at)
@@ -100,14 +103,22 @@ def claim(tx: Tx, target_id: str, kind: TargetKind, *, most: int, for_: timedelt
         .with_for_update(of=ObligationRow, skip_locked=True)
     )
     rows = list(tx.session.exec(query))
-    together = rows[:1] if rows and rows[0][0].alone else [each for each in rows if not each[0].alone]
     due = []
-    for row, number_id, disconnected_at in together:
+    for row, number_id, disconnected_at in _together(rows, most):
         row.due_at = tx.now + for_
         row.attempts += 1
         row.claimed = True
         due.append(Due(row.cycle_id, number_id, row.reference, disconnected_at, row.asked, row.failures, row.alone))
     return due
+
+
+def _together(rows: Sequence[tuple[ObligationRow, str, datetime]], most: int) -> Sequence[tuple[ObligationRow, str, datetime]]:
+    """Return those of the due rows that may share a request with the first one."""
+    if not rows or rows[0][0].alone:
+        return rows[:1]
+    failures = rows[0][0].failures
+    alike = [each for each in rows if not each[0].alone and each[0].failures == failures]
+    return alike[: max(1, most >> failures)]
 
 
 def give_back_claims(tx: Tx, target_id: str) -> None:
@@ -144,6 +155,7 @@ def _claimable(tx: Tx, target_id: str, after: Collection[str]) -> SelectOfScalar
         .join(CycleRow, col(CycleRow.cycle_id) == col(ObligationRow.cycle_id))
         .where(ObligationRow.target_id == target_id, col(ObligationRow.due_at) <= tx.now)
         .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False), ~_owed_before(after))
+        .order_by(col(ObligationRow.due_at))  # by the index: with stale statistics PostgreSQL went through all obligations without it
         .limit(1)
     )
 

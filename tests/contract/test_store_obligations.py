@@ -122,6 +122,22 @@ def test_one_that_must_go_alone_is_claimed_alone(world: World) -> None:
     assert sorted(sizes) == [(1, True), (3, False)]
 
 
+def test_what_failed_goes_only_with_what_failed_as_often_and_in_smaller_batches(world: World) -> None:
+    """Of batches of up to eight, what failed twice goes in twos, and thrice alone; what never failed is not dragged along."""
+    ids = unbinding(world, 8)
+    claim(world)
+    for cycle_id in [ids[0]] * 3 + ids[1:4] * 2 + ids[4:6]:
+        postpone(world, cycle_id, failed=True)
+    world.clock.pass_by(MINUTE)
+
+    sizes = []
+    while batch := claim(world, most=8):
+        assert len({each.failures for each in batch}) == 1
+        sizes.append((batch[0].failures, len(batch)))
+
+    assert sorted(sizes) == [(0, 2), (1, 2), (2, 1), (2, 2), (3, 1)]
+
+
 def test_failures_count_up_and_a_success_starts_again(world: World) -> None:
     """The sender sees how often in a row it failed, and how often it has asked."""
     cycle_id = unbinding(world)[0]

@@ -1,20 +1,46 @@
 """What a record system's sender does with what it finds: newer holders, order among systems, the words of ATTENTION."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
 from builders import RECORD_SYSTEMS, World, advance, enrolled, number, state_of, wipe_all
-from builders_cycles import engine, events_of, facts_of, owed_by, staff
+from builders_cycles import all_at, engine, events_of, facts_of, number_of, owed_by, staff
 from builders_retention import keeping
-from memory_ports import START
+from memory_ports import START, MemoryRecords
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref
+from fallow.domain.errors import TargetUnavailable
 from fallow.domain.events import Kind
 from fallow.domain.lifecycle import State
+from fallow.domain.number import E164
 from fallow.domain.obligations import Status, TargetKind
-from fallow.domain.ports import WipeOrder
+from fallow.domain.ports import Keeper, WipeOrder, WipeReceipt
 from fallow.store import obligations
+
+
+@dataclass
+class Overburdened(MemoryRecords):
+    """A record system that fails as a whole whenever one number is in the batch, as one whose rows take too long does.
+
+    Attributes:
+        heavy: the number.
+        asked: the sizes of all batches, and whether the number was in them.
+    """
+
+    heavy: E164 = field(default_factory=lambda: number(20))
+    asked: list[tuple[int, bool]] = field(default_factory=list)
+
+    def wipe(self, orders: Sequence[WipeOrder], keeper: Keeper | None = None) -> list[WipeReceipt]:
+        """Fail, or carry out the orders."""
+        failing = any(order.number == self.heavy for order in orders)
+        self.asked.append((len(orders), failing))
+        if failing:
+            what = f"The record system {self.system_id} did not finish in time."
+            raise TargetUnavailable(what, remedy="give it an index.")
+        return super().wipe(orders, keeper)
 
 
 def at_wiping(world: World) -> str:
@@ -141,3 +167,20 @@ def test_a_refused_change_is_found_out_and_said_as_such(world: World) -> None:
     assert list(settled.values()) == [Status.DISCHARGED, Status.REFUSED, Status.DISCHARGED]
     assert facts_of(world, cycle_ids[1]).attention == {Attention(Reason.WIPE_REFUSED, "billing")}
     assert "fallow records check" in Attention(Reason.WIPE_REFUSED, "billing").next
+
+
+def test_a_batch_that_fails_as_a_whole_halves_until_only_what_spoils_it_is_left(world: World) -> None:
+    """Within a minute every other number is wiped, in few requests, and the one that spoils its batch is asked for alone."""
+    system = Overburdened("crm", world.record_systems["crm"].collections)
+    world.installation.record_systems["crm"] = world.record_systems["crm"] = system  # type: ignore[index]
+    ids = all_at(world, 60, State.WIPING)
+
+    for _ in range(60):
+        wipe_all(world)
+        world.clock.pass_by(timedelta(seconds=1))
+
+    left = [cycle_id for cycle_id in ids if statuses(world, cycle_id)["crm"] is not Status.DISCHARGED]
+    assert [number_of(world, cycle_id) for cycle_id in left] == [system.heavy]
+    assert (1, True) in system.asked
+    assert len(system.asked) < 20, system.asked
+    assert max(size for size, _ in system.asked) == system.batch
