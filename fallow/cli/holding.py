@@ -2,7 +2,7 @@
 
 import json as jsonlib
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +12,14 @@ from fallow.cli.showing import print_json, print_line, print_table
 from fallow.cli.words import CycleId, Json, KeyFile, Reference
 
 _COLUMNS = ("cycle", "system", "collection", "how", "until", "rows", "now", "basis")
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        what = "it is no calendar day: write 2026-01-31."
+        raise typer.BadParameter(what) from None
 
 
 def list_kept(
@@ -33,13 +41,16 @@ def list_kept(
     if json:
         print_json(found)
         return
+    if not found:
+        print_line("nothing is kept")
+        return
     _print_kept(found)
     if cycle is None and len({each["cycle_id"] for each in found}) == limit:
         print_line(f"more: --after {found[-1]['cycle_id']}")
 
 
 def who(
-    on: Annotated[datetime, typer.Option("--on", formats=["%Y-%m-%d"], metavar="DATE", help="The day, UTC.")],
+    on: Annotated[datetime, typer.Option("--on", parser=_day, metavar="DATE", help="The day, UTC: 2026-01-31.")],
     *,
     key_file: KeyFile = None,
     json: Json = False,

@@ -194,11 +194,14 @@ def approve(
 ) -> None:
     """Approve and carry out what another person proposed."""
     from fallow.cli.acting import acting  # noqa: PLC0415 - heavy
+    from fallow.operations.opening import Opening  # noqa: PLC0415 - heavy
     from fallow.operations.two_person import TwoPerson  # noqa: PLC0415 - heavy
 
     with acting(key_file) as (here, person):
-        cycle_id = TwoPerson(here).approve(person, proposal)
-    _say(json, f"{proposal} is approved and done: {cycle_id}", proposal_id=proposal, cycle_id=cycle_id)
+        cycle_id, opens = TwoPerson(here).approve(person, proposal), Opening(here).is_one(proposal)
+    done = f"{proposal} is approved and done: {cycle_id}"
+    following = f"; within 24 hours either of you runs: fallow records held-by-law read {proposal}"
+    _say(json, done + (following if opens else ""), proposal_id=proposal, cycle_id=cycle_id)
 
 
 def deny(

@@ -37,7 +37,8 @@ _UrlFile = Annotated[
 def check(*, records: _Records = None, json: Json = False) -> int:
     """Compare the records map with the real systems: what does not fit, number columns it leaves out, missing indexes, foreign keys.
 
-    Changes nothing; needs the map only, no installation. Exit code 3 where something was found, 4 where the map does not fit.
+    Changes nothing; needs the map only, no installation. Exit code 3 where something was found, 4 where the map does not fit:
+    something is red.
     """
     from fallow.cli import logs  # noqa: PLC0415 - heavy
     from fallow.records.records_map import load_records_map  # noqa: PLC0415 - heavy
@@ -47,20 +48,21 @@ def check(*, records: _Records = None, json: Json = False) -> int:
     logs.configure("error")
     mapped = load_records_map(records.absolute() if records is not None else settings.file("records"))
     try:
-        found = list(_examined(mapped))
+        found = sorted(_examined(mapped), key=lambda each: each[2])
     finally:
         mapped.close()
     if json:
-        print_json({"findings": [each.to_json() for each, _ in found]})
+        print_json({"findings": [each.to_json() for each, _, _ in found]})
     else:
-        show(each for each, _ in found)
-    return _worst(code for _, code in found)
+        show(each for each, _, _ in found)
+    return _worst(code for _, code, _ in found)
 
 
 def plan(*, disconnected_at: _DisconnectedAt = None, key_file: KeyFile = None, json: Json = False) -> int:
     """Dry run: what a wipe of the numbers on standard input, one a line, would clear where, in which order, and what is in its way.
 
-    Changes nothing; numbers are shown masked. Exit code 3 where lines were refused or something is in the way.
+    Changes nothing; numbers are shown masked. It looks at rows: constraints and triggers are `records check`'s. Exit code 3 where
+    lines were refused or something is in the way.
     """
     from fallow.cli.acting import acting  # noqa: PLC0415 - heavy
     from fallow.operations import planning  # noqa: PLC0415 - heavy
@@ -108,20 +110,21 @@ def recheck(system: _System, *, url_file: _UrlFile = None, key_file: KeyFile = N
     return _verdict(found, errors.values())
 
 
-def _examined(mapped: "RecordsMap") -> Iterator[tuple[Finding, int]]:
-    """Yield every finding about every part of the map with the exit code that it alone would make."""
+def _examined(mapped: "RecordsMap") -> Iterator[tuple[Finding, int, int]]:
+    """Yield every finding about every part of the map, the exit code that it alone would make, and how late it is told."""
     looks: dict[str, list[Any]] = {f"records: {name}": [system, mapped.surveys.get(name)] for name, system in mapped.systems.items()}
     for subject, compare in parts(mapped):
         try:
             compare()
             doubts = [doubt for each in looks.get(subject, [mapped.line_register]) for doubt in getattr(each, "doubts", list)()]
         except FallowError as error:
-            yield red(subject, error), _code(error)
+            yield red(subject, error), _code(error), 0
             continue
         for doubt in doubts:
-            yield Finding(Colour.RED if doubt.grave else Colour.YELLOW, subject, doubt.what, doubt.remedy), PARTLY
+            colour, code, place = (Colour.RED, INSTALLATION, 0) if doubt.grave else (Colour.YELLOW, PARTLY, 2 if doubt.slows else 1)
+            yield Finding(colour, subject, doubt.what, doubt.remedy), code, place
         if not doubts:
-            yield as_mapped(subject), 0
+            yield as_mapped(subject), 0, 3
 
 
 def _code(error: FallowError) -> int:
@@ -224,13 +227,17 @@ def _unsaid(line: int, error: FallowError) -> dict[str, object]:
 
 
 def _print_rechecked(system: str, found: "list[Rechecked]", unsaid: list[tuple[int, FallowError]]) -> None:
-    columns = ("cycle", "collection", "remaining", "newer holder's", "same query", "same meaning", "against the receipt")
+    columns = ("cycle", "collection", "remaining", "newer holder's", "same query", "same meaning", "amiss")
     rows = [(each.cycle_id, each.collection, each.remaining, each.newer, each.same_query, each.same_meaning, each.amiss) for each in found]
     if rows:
         print_table(columns, rows)
-    blind = sorted({each.collection for each in found if each.by_time_only})
-    if blind:
-        print_line(f"{system}: rows of {', '.join(blind)} were told apart by time alone: the subscription is no longer known to anybody.")
+    blind: dict[str, list[str]] = {}
+    for each in found:
+        if each.by_time_only:
+            blind.setdefault(each.cycle_id, []).append(each.collection)
+    for cycle_id, collections in blind.items():
+        why = "no subscription is known (never stated, or forgotten)"
+        print_line(f"{cycle_id}: {system}, {', '.join(collections)}: told apart by time alone: {why}.")
     for line, error in unsaid:
         print_line(f"line {line}: {error.what} Remedy: {error.remedy}")
 

@@ -68,5 +68,5 @@ class Person:
             PersonRefused: naming the roles that may.
         """
         if self.role not in MATRIX[action]:
-            what = f"A key with the role {self.role} may not {action}."
+            what = f"A key with the role {self.role} may not do this ({action})."
             raise PersonRefused(what, remedy=f"use a key with one of the roles {', '.join(sorted(MATRIX[action]))}.")

@@ -225,11 +225,9 @@ def _crowd(console: Console, scene: Scene) -> int:
     console.print(f"enrolled {report['accepted']} numbers; {len(report['rejections'])} lines rejected, each by line and reason:")
     console.print(demo_words.rejected(report["rejections"]), style="dim")
     _order(console, scene)
-    with Live(console=console, refresh_per_second=4) as live:
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
         _kill_half_way(live, scene)
         _until_nothing_moves(live, scene)
-    if not console.is_terminal:
-        console.print()  # the last table is left there without its end of line
     return len(report["rejections"])
 
 
@@ -240,10 +238,10 @@ def _order(console: Console, scene: Scene) -> None:
         line, number = _playing(scene, play)
         if play == _DENIED:
             scene.desk.deny(scene.desk.cycle_of(number), "reclaim", "identity check IC-0002", "photo differs")
-            console.print(f"somebody claims the number of line {line}; the second person denies it: the photo differs")
+            console.print(f"somebody claims the number of line {line} of {crowd.NUMBERS}; the second person denies it: the photo differs")
         else:
             scene.desk.two_people(scene.desk.cycle_of(number), play, references[play])
-            console.print(f"two people {play} the number of line {line}")
+            console.print(f"two people {play} the number of line {line} of {crowd.NUMBERS}")
 
 
 def _playing(scene: Scene, play: str) -> tuple[int, str]:
@@ -279,7 +277,7 @@ def _until_nothing_moves(live: Live, scene: Scene) -> None:
     ends = time.monotonic() + _SETTLED_WITHIN
     while time.monotonic() < ends:
         counts = scene.desk.get("/v1/counts")
-        live.update(demo_words.standing(counts, time.monotonic() - scene.began, "until nothing moves that need not wait for a person"))
+        live.update(demo_words.standing(counts, time.monotonic() - scene.began, "waiting until only those are left that need a person"))
         if not any(counts[state] and _moving(scene, state) for state in _ACTIVE):
             return
         time.sleep(_LOOK_EVERY)
@@ -333,8 +331,6 @@ def _figures(verdict: Mapping[str, Any], rejected: int, scene: Scene, seconds: f
 def _close(console: Console, scene: Scene, figures: Mapping[str, Any], verdict: Mapping[str, Any], keep: Path | None) -> None:
     for violation in verdict["violations"][:20]:
         console.print(f"[red]violation[/] {violation['kind']}: {violation['what']}", markup=True)
-    checked = " · ".join(f"{count} of {what}" for what, count in verdict.get("checked", {}).items())
-    console.print(f"single checks: {checked}", style="dim", markup=False)
     console.rule("summary")
     console.print(demo_words.standing(figures["states"], figures["seconds"], "where they ended"))
     waiting = {each["cycle_id"]: each for query in ("held=true", "attention=true") for each in _listed(scene, query)}

@@ -21,7 +21,7 @@ _STAGES = {
     "WIPING": "record wiping is complete: every record system of the policy has a clean receipt",
     "UNBINDING": "unbinding is complete: every platform of the policy has answered for itself, signed",
 }
-
+_FORGOTTEN = "whose the number was is forgotten; what the law keeps lies under keys of its own"
 
 _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "CycleEnrolled": lambda body: f"enrolled; out of service since {body['disconnected_at'][:10]}",
@@ -30,7 +30,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "ObligationsOpened": lambda body: f"{_TO_CLEAR[body['target_kind']]}: {', '.join(body['targets'])}",
     "ObligationMoved": lambda body: f"  {body['target_id']}: {_MOVED.get(body['outcome'], body['status'])}",
     "StageSettled": lambda body: _STAGES[body["stage"]],
-    "HolderKeyDestroyed": lambda body: f"holder key destroyed, receipt {body['evidence'][:12]}…: what it sealed opens no more",
+    "HolderKeyDestroyed": lambda body: f"holder key destroyed, receipt {body['evidence'][:12]}…: {_FORGOTTEN}",
     "TagIssued": lambda _: "disclosure tag issued and signed",
     "NumberReleased": lambda _: "RESELLABLE: the gate found evidence for every stage",
     "AttentionRaised": lambda body: f"ATTENTION: {body['attention']}",

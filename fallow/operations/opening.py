@@ -69,6 +69,12 @@ class Opening:
             cycles.record(tx, row, Kind.COMMAND_PROPOSED, command=OPEN, proposal_id=proposal.proposal_id, by=person.person_id)
             return proposal.proposal_id
 
+    def is_one(self, proposal_id: str) -> bool:
+        """Tell whether a proposal is one to open what is sealed."""
+        with self._installation.db.read() as tx:
+            found = tx.session.get(ProposalRow, proposal_id)
+            return found is not None and found.command == OPEN
+
     def read(self, person: Person, proposal_id: str) -> Reading:
         """Return what is sealed of the proposal's cycle; that it was read is committed before this returns.
 

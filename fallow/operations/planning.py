@@ -33,14 +33,18 @@ class Found:
     system: str
     collection: Finding
 
-    @property
-    def in_the_way(self) -> list[str]:
-        """What would stop the stage there, in words."""
-        said = (
-            (self.collection.undecided, "may be the former holder's, are not touched and fail the read-back"),
-            (self.collection.newer, "are a newer holder's and stop the stage"),
-        )
-        return [f"{self.system}.{self.collection.collection}: {rows} rows {what}" for rows, what in said if rows]
+    def in_the_way(self, *, by_subscription: bool) -> list[str]:
+        """Return what would stop the stage there, in words; whether the former holder's subscription is known says what may be meant."""
+        seen, said = self.collection, list[str]()
+        where = f"{self.system}.{seen.collection}"
+        if seen.undecided:
+            what = f"{_rows(seen.undecided)} undecided: not touched, and the read-back fails"
+            said.append(f"{where}: {what}. Remedy: mend their instant, country, spelling or subscription there, or the records map.")
+        if seen.newer:
+            unknown = "" if by_subscription else " (no subscription is known: a final bill counts so)"
+            remedy = "find out who holds the line" + ("" if by_subscription else ", and state the subscription when you enrol")
+            said.append(f"{where}: {_rows(seen.newer)} a newer holder's{unknown}: the stage stops. Remedy: {remedy}.")
+        return said
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Planned:
     @property
     def in_the_way(self) -> list[str]:
         """What would stop the stage, in words."""
-        return [what for each in self.found for what in each.in_the_way]
+        return [what for each in self.found for what in each.in_the_way(by_subscription=self.by_subscription)]
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,10 @@ def plan(installation: Installation, person: Person, numbers: Sequence[tuple[int
     found, silent = _found(systems, list(orders.values()))
     planned = [replace(_planned(line, order), found=tuple(each)) for (line, order), each in zip(orders.items(), found, strict=True)]
     return Plan(tuple(each.system_id for each in systems), tuple(planned), tuple(refused), silent)
+
+
+def _rows(count: int) -> str:
+    return f"{count} row is" if count == 1 else f"{count} rows are"
 
 
 def refusal(line: int, error: FallowError) -> Refused:

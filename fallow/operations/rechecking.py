@@ -27,7 +27,7 @@ class Rechecked:
         newer: rows of a newer holder found now; None as above.
         same_query: whether the question has the digest that the receipt names; None where the receipt does not name the collection.
         same_meaning: whether the map says of the collection what it said then; None as above.
-        by_time_only: whether rows were told apart by time alone although the map names a subscription, which nobody knows any more.
+        by_time_only: whether rows were told apart by time alone although the map names a subscription: none is known.
         released: whether the number has been released since, so that a newer holder's rows are as they should be.
     """
 
@@ -46,13 +46,17 @@ class Rechecked:
         if self.remaining is None:
             return ["in the receipt, and no longer in the map"]
         said = (
-            (self.remaining, f"{self.remaining} rows of the former holder"),
-            (self.newer and not self.released, f"{self.newer} rows of a newer holder, and the number is not released"),
+            (self.remaining, f"{_rows(self.remaining)} of the former holder"),
+            (self.newer and not self.released, f"{_rows(self.newer or 0)} of a newer holder, and the number is not released"),
             (self.same_query is None, "not in the receipt"),
             (self.same_query is False, "another query than the receipt's"),
             (self.same_meaning is False, "the map says otherwise than at the receipt"),
         )
         return [what for is_so, what in said if is_so]
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
 
 
 @dataclass(frozen=True)

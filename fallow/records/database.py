@@ -41,7 +41,7 @@ class Database:
         self._mapped_in = mapped_in
         fault: FallowError
         try:
-            address = _anchored(make_url(url), mapped_in.parent)
+            address, self._file = _anchored(make_url(url), mapped_in.parent)
             # Two engines: what the deleting side believes must not be what the read-back sees.
             self._writing = writing_engine(address, timeout_for)
             self._reading = reading_engine(address, timeout_for)
@@ -53,6 +53,16 @@ class Database:
         else:
             return
         raise fault
+
+    def demand_file(self) -> None:
+        """Refuse an SQLite address whose file is not there: a misspelt path is no database that is down.
+
+        Raises:
+            MapRefused: naming the file.
+        """
+        if self._file is not None and not self._file.exists():
+            what = f"{self.place}: there is no such file {self._file}."
+            raise MapRefused(what, remedy="correct the address; a relative path is a file beside the map.")
 
     @property
     def dialect(self) -> str:
@@ -184,12 +194,13 @@ def _is_refusal(error: SQLAlchemyError) -> bool:
     return str(getattr(cause, "sqlstate", None))[:2] in {"P0", "44"} or is_refused_by_mariadb(cause)
 
 
-def _anchored(url: URL, folder: Path) -> URL:
+def _anchored(url: URL, folder: Path) -> tuple[URL, Path | None]:
+    """Return the address to use, and the file that it is of, if it is one."""
     if url.get_backend_name() != "sqlite":
-        return url
+        return url, None
     if not url.database or url.database == ":memory:":
         what = "a database in memory holds nobody's records"
         raise ArgumentError(what)
     path = (folder / url.database).resolve()
     # mode=rw: a misspelt path must not become a new, empty and therefore clean database.
-    return url.set(database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"})
+    return url.set(database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}), path

@@ -36,11 +36,13 @@ class Doubt:
         what: what was found; table, column and figures, never a number.
         remedy: what to do.
         grave: whether nothing can be wiped or released rightly as long as it is so.
+        slows: whether it costs time and nothing else.
     """
 
     what: str
     remedy: str
     grave: bool = False
+    slows: bool = False
 
 
 def spelling_doubts(connection: Connection, table: Table, number: NumberColumn, where: str) -> Iterator[Doubt]:

@@ -105,13 +105,23 @@ def open_system(kind: str, entry: Mapping[str, object], context: OpenContext) ->
     return system
 
 
+def demand_kind(where: str, name: str) -> None:
+    """Refuse a kind that nobody brings.
+
+    Raises:
+        MapRefused: naming ``where`` and the kinds that are known.
+    """
+    known = {*OWN, *metadata.entry_points(group=GROUP).names}
+    if name not in known:
+        what = f"its kind is not known; known are {', '.join(sorted(known))}"
+        _refuse(where, what, "correct kind, or install the package that brings it.")
+
+
 def _kind(where: str, name: str) -> Kind:
+    demand_kind(where, name)
     listed = metadata.entry_points(group=GROUP)
     claims = {(each.value, each.dist.name if each.dist else "an unnamed package") for each in listed if each.name == name}
     claims |= {(OWN[name], "fallow")} if name in OWN else set()
-    if not claims:
-        known = ", ".join(sorted({*OWN, *listed.names}))
-        _refuse(where, f"its kind is not known; known are {known}", "correct kind, or install the package that brings it.")
     if len(claims) > 1:
         packages = ", ".join(sorted({package for _, package in claims}))
         _refuse(where, f"its kind {name} is claimed by more than one package: {packages}", "uninstall all but one of them.")

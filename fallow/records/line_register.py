@@ -63,6 +63,7 @@ class SqlLineRegister:
             TargetUnavailable: the database can't be reached.
         """
         self._reflected = None
+        self._database.demand_file()
         self._database.guarded(self._table)
 
     def doubts(self) -> list[Doubt]:

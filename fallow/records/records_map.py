@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fallow.domain.errors import MapRefused
 from fallow.domain.ports import RecordSystem
-from fallow.records.kinds import ID, Connect, OpenContext, no_way_out, open_system
+from fallow.records.kinds import ID, Connect, OpenContext, demand_kind, no_way_out, open_system
 from fallow.records.line_register import SqlLineRegister
 from fallow.records.map_schema import RecordsFile
 from fallow.records.mapped_table import tables_beside, tables_of
@@ -69,6 +69,8 @@ def load_records_map(path: Path, connect: Connect = no_way_out, *, urls: Mapping
     """
     document = _document(path)
     entries = _entries(path, document)
+    for kind, entry in entries:
+        demand_kind(f"{path}: record system {entry['id']}", kind)
     mapped = _checked(path, document, entries)
     context = OpenContext(path, connect, urls)
     systems = {str(entry["id"]): open_system(kind, entry, context) for kind, entry in entries}
@@ -147,10 +149,24 @@ def _checked(path: Path, document: Mapping[str, Any], entries: list[tuple[str, d
         return RecordsFile.model_validate(ours)
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in _located(fault["loc"], places)) or "(whole file)"
         unknown = fault["type"] == "extra_forbidden"
-        remedy = "remove the key; it is not known." if unknown else "compare with examples/records.toml."
-        _refuse(path, f"key {where}: {fault['msg']}", remedy)
+        what = f"{_place(document, _located(fault['loc'], places))}: {fault['msg'].removeprefix('Value error, ')}"
+        remedy = "remove the key, which is not known, or correct its name" if unknown else "correct it"
+        _refuse(path, what, f"{remedy}; docs/records-map.md has every key.")
+
+
+def _place(document: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
+    """Return a place as a person finds it: ``system main, collection optin: key number.0.spelling``; by position where there is no id."""
+    there: Any = document
+    named, rest = list[str](), list(loc)
+    while len(rest) > 1 and rest[0] in ("system", "collection") and isinstance(rest[1], int):
+        listed = there.get(rest[0]) if isinstance(there, dict) else None
+        there = listed[rest[1]] if isinstance(listed, list) and rest[1] < len(listed) else None
+        given = there.get("id") if isinstance(there, dict) else None
+        name = given if isinstance(given, str) and ID.match(given) else f"no. {rest[1] + 1}"
+        named, rest = [*named, f"{rest[0]} {name}"], rest[2:]
+    key = "key " + ".".join(map(str, rest)) if rest else ""
+    return ": ".join(filter(None, (", ".join(named), key))) or "the whole file"
 
 
 def _located(loc: tuple[int | str, ...], places: list[int]) -> tuple[int | str, ...]:

@@ -60,6 +60,7 @@ class SqlRecordSystem:
             TargetUnavailable: the database can't be reached.
         """
         self._reflected = None
+        self.database.demand_file()
         self.database.guarded(self._tables)
 
     def doubts(self) -> list[Doubt]:
@@ -77,6 +78,7 @@ class SqlRecordSystem:
         Raises:
             TargetUnavailable, MapRefused: as :meth:`wipe`.
         """
+        self.database.demand_file()
         return self._guarded(lambda: self._batches(orders, self._find))
 
     def read_back(self, orders: Sequence[WipeOrder]) -> list[WipeReceipt]:

@@ -6,7 +6,7 @@ Changes nothing, reads a bounded sample of each column, and never says a value. 
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Inspector, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedColumn
@@ -84,9 +84,9 @@ def survey(connection: Connection, tables: Sequence[MappedTable], beside: Sequen
     mapped = [_Placed(each, None if each.schema == default else each.schema) for each in (*tables, *beside)]
     own = mapped[: len(tables)]
     schemas = sorted({each.schema for each in own}, key=str)
-    yield from missing_indexes(connection, [(each.schema, each.mapped) for each in own])
     yield from foreign_keys_in_the_way(connection, schemas, [(each.schema, each.mapped) for each in own], _partitions(connection, schemas))
     yield from _unmapped(connection, inspector, schemas, mapped)
+    yield from (replace(each, slows=True) for each in missing_indexes(connection, [(each.schema, each.mapped) for each in own]))
 
 
 @dataclass(frozen=True)

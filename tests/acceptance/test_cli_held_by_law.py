@@ -84,6 +84,7 @@ def test_an_auditor_lists_what_is_kept(registry: Registry) -> None:
         assert word in shown.out
     assert "Erika" not in shown.out + listed.out
     assert registry.run("auditor", *LAW, "list", "--cycle", "n_none/1").code == 5
+    assert registry.run("auditor", *LAW, "list", "--after", registry.cycle).out == "nothing is kept\n"
 
 
 def test_whose_number_it_was_is_answered_from_standard_input(registry: Registry) -> None:
@@ -97,7 +98,8 @@ def test_whose_number_it_was_is_answered_from_standard_input(registry: Registry)
     assert typed.code == 2
     assert NUMBER[1:] not in asked.out + asked.err + typed.err + json.dumps(machine)
     assert registry.run("auditor", *LAW, "who", "--on", "2026-02-05", "--json", stdin=NUMBER).json["cycle_id"] is None
-    assert registry.run("auditor", *LAW, "who", "--on", "not-a-day", stdin=NUMBER).code == 2
+    other = registry.run("auditor", *LAW, "who", "--on", "31.1.2026", stdin=NUMBER)
+    assert (other.code, "write 2026-01-31" in " ".join(other.err.split())) == (2, True)
 
 
 def test_two_people_open_and_read(registry: Registry) -> None:
@@ -105,7 +107,8 @@ def test_two_people_open_and_read(registry: Registry) -> None:
     proposed = registry.run("operator", *LAW, "open", registry.cycle, "--reference", "court 12")
     proposal = next(word for word in proposed.out.split() if word.startswith("pr_"))
     early = registry.run("operator", *LAW, "read", proposal)
-    assert registry.run("approver", "approve", proposal).code == 0
+    approved = registry.run("approver", "approve", proposal)
+    assert (approved.code, f"fallow records held-by-law read {proposal}" in approved.out) == (0, True)
 
     read = registry.run("approver", *LAW, "read", proposal)
 

@@ -141,7 +141,8 @@ def test_a_map_that_is_whole_passes(bare: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "code", "said"),
     [
-        (ALTER, 'url = "sqlite:///gone.db"', 75, "could not do its part"),
+        (ALTER, 'url = "sqlite:///records.toml"', 75, "could not do its part"),
+        (ALTER, 'url = "sqlite:///gone.db"', 4, "there is no such file"),
         ('table = "vertrag"', 'table = "vertraege"', 4, "no such table"),
         ('column = "von"', 'column = "wer"', 4, "no column wer"),
     ],
@@ -159,7 +160,7 @@ def test_what_does_not_fit_is_told_apart_from_what_is_down(bare: CommandLine, ol
 def test_a_system_that_is_down_does_not_end_the_check(bare: CommandLine) -> None:
     """The next system is looked at all the same, and what is found there counts."""
     records = bare.state.parent / "maps" / "records.toml"
-    first = f'[[system]]\nid = "down"\n{ALTER.replace("kunden", "gone")}\n[[system.collection]]\nid = "x"\ntable = "x"\n'
+    first = f'[[system]]\nid = "down"\n{ALTER.replace("kunden.db", "records.toml")}\n[[system.collection]]\nid = "x"\ntable = "x"\n'
     first += 'number = { column = "x", spelling = "digits" }\nuntil = "x"\nstrategy = "delete"\n'
     records.write_text(records.read_text().replace("[[system]]", f"{first}[[system]]", 1))
     ran = bare.run("records", "check", "--records", records, "--json")
@@ -204,7 +205,7 @@ def test_a_plan_names_what_is_in_the_way(office: Office) -> None:
     ran = office.run("auditor", "records", "plan", "--json", stdin=NUMBER)
 
     assert ran.code == 3
-    assert [each.partition(" may")[0] for each in ran.json["numbers"][0]["in_the_way"]] == ["kundendb.gespraech: 1 rows"]
+    assert [each.partition(" undecided")[0] for each in ran.json["numbers"][0]["in_the_way"]] == ["kundendb.gespraech: 1 row is"]
     assert "in the way of line 1" in office.run("auditor", "records", "plan", stdin=NUMBER).out
 
 
@@ -224,7 +225,7 @@ def test_a_plan_refuses_what_it_cannot_plan(founded: Office, stdin: str, options
 
 def test_a_plan_of_a_system_that_is_down_says_so(office: Office) -> None:
     """It is to be tried again."""
-    (office.cli.state / "kunden.db").unlink()
+    (office.cli.state / "kunden.db").write_text("no database\n" * 100)
     ran = office.run("auditor", "records", "plan", "--json", stdin=NUMBER)
 
     assert ran.code == 75
@@ -262,7 +263,7 @@ def test_an_auditor_reads_back_with_their_own_account(office: Office, tmp_path: 
         ("vertrag", 0, True, True),
         ("gespraech", 0, True, True),
     ]
-    assert [each["amiss"] for each in again.json["found"]] == [[], ["1 rows of the former holder"]]
+    assert [each["amiss"] for each in again.json["found"]] == [[], ["1 row of the former holder"]]
 
 
 def test_a_recheck_sees_an_altered_receipt_and_an_altered_map(office: Office) -> None:

@@ -89,11 +89,12 @@ def test_a_plan_says_what_is_in_the_way(world: World) -> None:
     world.record_systems["crm"].remaining, world.record_systems["billing"].newer = 2, 1
     found = planned(world, number(0), stated=STATED)
 
-    assert [each.partition(" rows ")[0] for each in found.numbers[0].in_the_way] == [
-        "billing.invoices: 1",
-        "billing.calls: 1",
-        "crm.contacts: 2",
+    assert [each.partition(". Remedy: ")[0] for each in found.numbers[0].in_the_way] == [
+        "billing.invoices: 1 row is a newer holder's (no subscription is known: a final bill counts so): the stage stops",
+        "billing.calls: 1 row is a newer holder's (no subscription is known: a final bill counts so): the stage stops",
+        "crm.contacts: 2 rows are undecided: not touched, and the read-back fails",
     ]
+    assert all("Remedy: " in each for each in found.numbers[0].in_the_way)
 
 
 def test_a_system_that_is_down_does_not_silence_the_others(world: World) -> None:
@@ -154,7 +155,7 @@ def test_a_recheck_finds_rows(world: World) -> None:
     system.newer = 2
     assert [each.amiss for each in rechecked(world, cycle_id)[0]] == [[], []]
     system.remaining = 1
-    assert [each.amiss for each in rechecked(world, cycle_id)[0]] == [["1 rows of the former holder"]] * 2
+    assert [each.amiss for each in rechecked(world, cycle_id)[0]] == [["1 row of the former holder"]] * 2
 
 
 class Otherwise(MemoryRecords):

@@ -146,3 +146,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """No map is no map, not an empty one."""
     with pytest.raises(MapRefused, match=r"absent\.toml"):
         load_records_map(tmp_path / "absent.toml")
+
+
+def test_a_fault_is_placed_by_ids_and_an_unknown_kind_is_named_first(tmp_path: Path) -> None:
+    """What a person looks for is an id, not a position; a misspelt kind is no empty list."""
+    with pytest.raises(MapRefused) as caught:
+        load(tmp_path, SOUND.replace('until = "issued_at"', 'untill = "issued_at"'))
+    assert "system billing, collection bills: key untill: " in caught.value.what
+    assert caught.value.remedy.endswith("docs/records-map.md has every key.")
+    with pytest.raises(MapRefused, match=r"system crm, collection identity: a holder's collection needs"):
+        load(tmp_path, SOUND.replace('strategy = "seal"\n', "", 1))
+    with pytest.raises(MapRefused, match="its kind is not known; known are"):
+        load(tmp_path, SOUND.replace("[[system]]", '[[system]]\nkind = "sqll"'))
