@@ -67,8 +67,8 @@ def test_finds_each_corruption(folder: Path, corrupt: Callable[[Path], None], ki
 
 
 def test_refuses_a_receipt_that_lost_what_the_law_keeps(folder: Path) -> None:
-    """A receipt, digest and all, that restricted a row and found none kept discharges nothing."""
-    rewrite_a_receipt(folder, '"kept":1', '"kept":0')
+    """A receipt, digest and all, that restricted two rows and found one kept discharges nothing."""
+    rewrite_a_receipt(folder, '"kept":2', '"kept":1')
 
     _, report = verdict(folder)
 
