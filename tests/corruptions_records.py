@@ -86,19 +86,24 @@ def leave_a_row_beside_a_newer_holder(folder: Path) -> None:
 
 def keep_silent_about_a_newer_holder(folder: Path) -> None:
     """Let a receipt, digest and all, tell of no newer holder where there is one."""
+    rewrite_a_receipt(folder, '"newer":1', '"newer":0')
+
+
+def rewrite_a_receipt(folder: Path, said: str, says: str) -> None:
+    """Let a receipt of ``crm`` say something else, digest and all."""
     with closing(sqlite3.connect(folder / "fallow.db")) as connection:
-        query = "SELECT digest, body FROM evidence WHERE kind = 'receipt' AND target_id = 'crm' AND body LIKE '%\"newer\":1%'"
-        digest, body = connection.execute(query).fetchone()
-    silent = body.replace('"newer":1', '"newer":0')
+        query = "SELECT digest, body FROM evidence WHERE kind = 'receipt' AND target_id = 'crm' AND instr(body, ?)"
+        digest, body = connection.execute(query, (said,)).fetchone()
+    rewritten = body.replace(said, says)
     change(
         folder,
         "fallow.db",
-        "UPDATE evidence SET digest = :new, body = :silent WHERE digest = :old",
+        "UPDATE evidence SET digest = :new, body = :body WHERE digest = :old",
         "UPDATE obligations SET evidence = :new WHERE evidence = :old",
         "UPDATE events SET body = replace(body, :old, :new) WHERE body LIKE '%' || :old || '%'",
-        new=hashlib.sha256(silent.encode()).hexdigest(),
+        new=hashlib.sha256(rewritten.encode()).hexdigest(),
         old=digest,
-        silent=silent,
+        body=rewritten,
     )
 
 

@@ -99,7 +99,7 @@ def recheck(system: _System, *, url_file: _UrlFile = None, key_file: KeyFile = N
             ledger = rechecking.Ledger(db, Vault(ring), WrappingKeys(settings.file("keys") / "wrapping"))
             told_apart = mapped.surveys[system].by_subscription if system in mapped.surveys else ()
             known = [text for _, text in lines]
-            found, errors = rechecking.recheck(ledger, person, _named(mapped, system), known, told_apart)
+            found, errors = rechecking.recheck(ledger, person, _named(mapped, system), known, told_apart, own_address=url_file is not None)
         finally:
             mapped.close()
     unsaid = [(line, errors[text]) for line, text in lines if text in errors]
@@ -227,8 +227,11 @@ def _unsaid(line: int, error: FallowError) -> dict[str, object]:
 
 
 def _print_rechecked(system: str, found: "list[Rechecked]", unsaid: list[tuple[int, FallowError]]) -> None:
-    columns = ("cycle", "collection", "remaining", "newer holder's", "same query", "same meaning", "amiss")
-    rows = [(each.cycle_id, each.collection, each.remaining, each.newer, each.same_query, each.same_meaning, each.amiss) for each in found]
+    columns = ("cycle", "collection", "remaining", "newer holder's", "same query", "same meaning", "same place", "amiss")
+    rows = [
+        (each.cycle_id, each.collection, each.remaining, each.newer, each.same_query, each.same_meaning, each.same_place, each.amiss)
+        for each in found
+    ]
     if rows:
         print_table(columns, rows)
     blind: dict[str, list[str]] = {}
@@ -238,6 +241,8 @@ def _print_rechecked(system: str, found: "list[Rechecked]", unsaid: list[tuple[i
     for cycle_id, collections in blind.items():
         why = "no subscription is known (never stated, or forgotten)"
         print_line(f"{cycle_id}: {system}, {', '.join(collections)}: told apart by time alone: {why}.")
+    if any(each.same_place is False and each.own_address for each in found):
+        print_line(f"{system}: your address is another place than the receipts name, by driver, host, port or database.")
     for line, error in unsaid:
         print_line(f"line {line}: {error.what} Remedy: {error.remedy}")
 

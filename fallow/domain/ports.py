@@ -182,11 +182,20 @@ class CollectionReceipt:
 
 @dataclass(frozen=True)
 class WipeReceipt:
-    """The receipt of one order: every collection of the system, each read back."""
+    """The receipt of one order: every collection of the system, each read back.
+
+    Attributes:
+        cycle_id: whose.
+        system_id: where, as the records map names it.
+        collections: what was done and found in each.
+        place: first 16 hex digits of a SHA-256 over where the system is: driver, host, port and database (no account, no password);
+            for HTTP the URL and its public keys. "" where its kind does not say.
+    """
 
     cycle_id: str
     system_id: str
     collections: tuple[CollectionReceipt, ...]
+    place: str = ""
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ def _faults(system_id: str, collections: Collection[str], cycle_ids: Sequence[st
         return
     if any(each.system_id != system_id for each in receipts):
         yield "it names another system"
+    if not all(map(_is_text, (each.place for each in receipts))):
+        yield "place is no text"
     if Counter(str(each.cycle_id) for each in receipts) != Counter(cycle_ids):
         yield "there is not exactly one for each order"
     for receipt in receipts:

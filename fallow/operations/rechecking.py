@@ -1,7 +1,7 @@
 """Reading back again what a receipt says, by whoever doubts it: the same question on the same numbers, compared with the receipt."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fallow.domain.errors import FallowError, GateRefused, NotKnown
@@ -29,6 +29,8 @@ class Rechecked:
         same_meaning: whether the map says of the collection what it said then; None as above.
         by_time_only: whether rows were told apart by time alone although the map names a subscription: none is known.
         released: whether the number has been released since, so that a newer holder's rows are as they should be.
+        same_place: whether the system was read where the receipt was written; None where the receipt does not name the place.
+        own_address: whether it was read at an address of the asker's own, where another place contradicts nothing.
     """
 
     cycle_id: str
@@ -39,6 +41,8 @@ class Rechecked:
     same_meaning: bool | None
     by_time_only: bool
     released: bool
+    same_place: bool | None = None
+    own_address: bool = False
 
     @property
     def amiss(self) -> list[str]:
@@ -51,6 +55,7 @@ class Rechecked:
             (self.same_query is None, "not in the receipt"),
             (self.same_query is False, "another query than the receipt's"),
             (self.same_meaning is False, "the map says otherwise than at the receipt"),
+            (self.same_place is False and not self.own_address, "read at another place than the receipt"),
         )
         return [what for is_so, what in said if is_so]
 
@@ -68,8 +73,22 @@ class Ledger:
     wrapping: WrappingKeys
 
 
+@dataclass(frozen=True)
+class _Then:
+    """What a receipt says: its collections by id, and its place, "" where it names none."""
+
+    collections: Mapping[str, Any]
+    place: str
+
+
 def recheck(
-    ledger: Ledger, person: Person, system: RecordSystem, cycle_ids: Sequence[str], by_subscription: Collection[str] = ()
+    ledger: Ledger,
+    person: Person,
+    system: RecordSystem,
+    cycle_ids: Sequence[str],
+    by_subscription: Collection[str] = (),
+    *,
+    own_address: bool = False,
 ) -> tuple[list[Rechecked], dict[str, FallowError]]:
     """Read back again at ``system`` and compare with the receipts.
 
@@ -79,6 +98,7 @@ def recheck(
         system: the record system, on whichever address.
         cycle_ids: whose rows to look for.
         by_subscription: ids of its collections whose rows are told apart by a subscription, too.
+        own_address: whether ``system`` is read at an address of the asker's own.
 
     Returns:
         What was found, and the cycles that nothing can be said of, each with why: NotKnown, or GateRefused for a receipt that was altered.
@@ -87,7 +107,7 @@ def recheck(
         PersonRefused, TargetUnavailable, MapRefused: as they say.
     """
     person.demand(Action.READ)
-    receipts, unknown = dict[str, Mapping[str, Any]](), dict[str, FallowError]()
+    receipts, unknown = dict[str, _Then](), dict[str, FallowError]()
     with ledger.db.read() as tx:
         owed = obligations.at_target(tx, system.system_id, cycle_ids)
         for cycle_id in dict.fromkeys(cycle_ids):
@@ -105,13 +125,15 @@ def recheck(
         some = orders[first : first + system.batch]
         for order, answer in zip(some, system.read_back(some), strict=True):
             blind = by_subscription if order.subscription is None else ()
-            was_released = rows[order.cycle_id].released_at is not None
-            found += _compared(order.cycle_id, answer.collections, receipts[order.cycle_id], blind, released=was_released)
+            then, was_released = receipts[order.cycle_id], rows[order.cycle_id].released_at is not None
+            compared = _compared(order.cycle_id, answer.collections, then.collections, blind, released=was_released)
+            same_place = then.place == answer.place if then.place else None
+            found += [replace(each, same_place=same_place, own_address=own_address) for each in compared]
     return found, unknown
 
 
-def _receipt(tx: Tx, owed: ObligationRow | None, cycle_id: str, system_id: str) -> Mapping[str, Any]:
-    """Return the collections of a cycle's receipt, by id.
+def _receipt(tx: Tx, owed: ObligationRow | None, cycle_id: str, system_id: str) -> _Then:
+    """Return a cycle's receipt.
 
     Raises:
         NotKnown: no such cycle, or nothing was wiped there.
@@ -123,10 +145,10 @@ def _receipt(tx: Tx, owed: ObligationRow | None, cycle_id: str, system_id: str) 
         what = f"The cycle {cycle_id} has no receipt of {system_id}."
         raise NotKnown(what, remedy="wait until it is wiped there; `fallow numbers show` tells.")
     listed = None if body is None else body.get("collections")
-    if not isinstance(listed, list):
+    if body is None or not isinstance(listed, list):
         what = f"The receipt that the cycle {cycle_id} cites for {system_id} is missing or altered."
         raise GateRefused(what, remedy="treat the number as not wiped, and ask who can write to fallow's database.")
-    return {str(each["collection"]): each for each in listed}
+    return _Then({str(each["collection"]): each for each in listed}, str(body.get("place", "")))
 
 
 def _row(tx: Tx, cycle_id: str) -> CycleRow:

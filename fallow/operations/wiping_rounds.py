@@ -184,6 +184,6 @@ def _keep(tx: Tx, receipts: Sequence[WipeReceipt]) -> list[str]:
 
 def _evidence(receipt: WipeReceipt) -> EvidenceRow:
     collections = [{**asdict(each), "read_back_at": each.read_back_at.isoformat()} for each in receipt.collections]
-    body = canonical({"cycle_id": receipt.cycle_id, "target_id": receipt.system_id, "collections": collections})
+    body = canonical({"cycle_id": receipt.cycle_id, "target_id": receipt.system_id, "place": receipt.place, "collections": collections})
     digest = hashlib.sha256(body.encode()).hexdigest()
     return EvidenceRow(digest=digest, cycle_id=receipt.cycle_id, target_id=receipt.system_id, kind="receipt", body=body)

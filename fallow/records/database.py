@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -79,7 +80,7 @@ class Database:
         """Where a fault of the map is to be looked for: the file and the system."""
         return f"{self._mapped_in}: record system {self.system_id}"
 
-    @property
+    @cached_property
     def place_digest(self) -> str:
         """First 16 hex digits of the SHA-256 of kind, host, port and name of the database; no account and no password."""
         url = self._writing.url

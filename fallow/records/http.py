@@ -139,7 +139,7 @@ class HttpRecordSystem:
         found = self._about("verify", orders)
         for order, affected, left in zip(orders, cleared, found, strict=True):
             parts = tuple(self._receipt(order, each, affected, left[each.id], at) for each in self._mapped.collections)
-            yield WipeReceipt(order.cycle_id, self.system_id, parts)
+            yield WipeReceipt(order.cycle_id, self.system_id, parts, self._mapped.place)
 
     def _receipt(
         self, order: WipeOrder, collection: HttpCollection, cleared: Counts | None, left: Mapping[str, int], at: datetime

@@ -84,6 +84,12 @@ class HttpSystem(_Table):
     not_reached: list[_Line] = Field(default_factory=list)
     allow_loopback: bool = False
 
+    @property
+    def place(self) -> str:
+        """First 16 hex digits of the SHA-256 of where it is and whose word counts there: the URL and the public keys."""
+        said = {"url": self.url, "public_keys": sorted(self.public_keys)}
+        return hashlib.sha256(canonical(said).encode()).hexdigest()[:16]
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if len({each.id for each in self.collections}) != len(self.collections):

@@ -145,7 +145,8 @@ class SqlRecordSystem:
             found = [
                 table.receipts(connection, orders, changed, self._reach) for table, changed in zip(self._tables(), affected, strict=True)
             ]
-        return [WipeReceipt(order.cycle_id, self.system_id, receipts) for order, receipts in zip(orders, _transposed(found), strict=True)]
+        told = zip(orders, _transposed(found), strict=True)
+        return [WipeReceipt(order.cycle_id, self.system_id, receipts, place=self.database.place_digest) for order, receipts in told]
 
     def _expire(self, orders: Sequence[ExpiryOrder]) -> list[int]:
         # What the map no longer restricts can't be looked at, and is not called destroyed.

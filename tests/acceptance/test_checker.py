@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from corruptions import CORRUPTIONS, lose_an_expected_line, sell_a_held_number, weaken_the_policy
-from corruptions_records import change
+from corruptions_records import change, rewrite_a_receipt
 from finished_run import FIRST, ROOT, SECOND, finish, step
 from sqlmodel import select
 
@@ -64,6 +64,15 @@ def test_finds_each_corruption(folder: Path, corrupt: Callable[[Path], None], ki
 
     assert code == 1
     assert kind in {violation["kind"] for violation in report["violations"]}
+
+
+def test_refuses_a_receipt_that_lost_what_the_law_keeps(folder: Path) -> None:
+    """A receipt, digest and all, that restricted two rows and found one kept discharges nothing."""
+    rewrite_a_receipt(folder, '"kept":2', '"kept":1')
+
+    _, report = verdict(folder)
+
+    assert any("differ on what is left" in violation["what"] for violation in report["violations"])
 
 
 def test_names_no_number(folder: Path) -> None:

@@ -1,11 +1,12 @@
 """An HTTP record system on a real socket: what it is sent, what its receipt says, and which entries of the map are refused."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from carrier_database import FORMER, LEFT_AT, OTHER, order
-from record_server import CONTRACTS, EARLIER, LATER, LETTERS, SYSTEM, Archive, Reply, Row
+from record_server import CONTRACTS, EARLIER, LATER, LETTERS, STRANGER, SYSTEM, Archive, Reply, Row
 
 from fallow.domain.errors import MapRefused, TargetUnavailable
 from fallow.domain.ports import ExpiryOrder
@@ -36,6 +37,21 @@ def test_a_receipt_names_what_was_asked_without_values(archive: Archive) -> None
     assert [(each.statement, each.query) for each in first.collections] == [(each.statement, each.query) for each in second.collections]
     assert len({digest for each in (*first.collections, other) for digest in (each.statement, each.query)}) == 6
     assert len(other.query) == 64
+
+
+def test_a_receipt_names_its_place(archive: Archive) -> None:
+    """The place follows from the URL and the keys whose word counts there, and from nothing else."""
+    here, again = (archive.open().wipe([each])[0].place for each in (order(), order(OTHER)))
+    (longer,) = archive.open(batch=7, timeout="3s").read_back([order()])
+    (elsewhere,) = archive.open(url=archive.server.url + "/v2").read_back([order()])
+    keys = [public_half(SYSTEM), public_half(STRANGER)]
+    (other_keys,) = archive.open(public_keys=keys).read_back([order()])
+    (same_keys,) = archive.open(public_keys=keys[::-1]).read_back([order()])
+
+    assert re.fullmatch("[0-9a-f]{16}", here)
+    assert here == again == longer.place
+    assert len({here, elsewhere.place, other_keys.place}) == 3
+    assert same_keys.place == other_keys.place
 
 
 def test_a_repeat_clears_nothing_twice_and_gives_a_full_receipt(archive: Archive) -> None:

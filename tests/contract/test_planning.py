@@ -16,6 +16,7 @@ from fallow.domain.lifecycle import State
 from fallow.domain.number import E164
 from fallow.domain.obligations import TargetKind
 from fallow.domain.people import Role
+from fallow.domain.ports import WipeOrder, WipeReceipt
 from fallow.operations.key_epochs import rotate
 from fallow.operations.planning import Plan, plan
 from fallow.operations.rechecking import Ledger, Rechecked, recheck
@@ -156,6 +157,42 @@ def test_a_recheck_finds_rows(world: World) -> None:
     assert [each.amiss for each in rechecked(world, cycle_id)[0]] == [[], []]
     system.remaining = 1
     assert [each.amiss for each in rechecked(world, cycle_id)[0]] == [["1 row of the former holder"]] * 2
+
+
+class Placed(MemoryRecords):
+    """The same system at a place that its receipts name."""
+
+    place = "1" * 16
+
+    def _receipt_of(self, order: WipeOrder, affected: int) -> WipeReceipt:
+        return replace(super()._receipt_of(order, affected), place=self.place)
+
+
+def test_a_recheck_sees_that_it_looks_elsewhere(world: World) -> None:
+    """Another database under the same map contradicts the receipt, unless who asks named the address: then it is only said."""
+    system = world.record_systems["billing"] = Placed("billing", ("invoices", "calls"), clock=world.clock)
+    cycle_id = wiped(world)
+    here, auditor = world.installation, a_person(world, Role.AUDITOR)
+    ledger = Ledger(here.db, here.vault, here.wrapping)
+
+    there, _ = recheck(ledger, auditor, system, [cycle_id])
+    system.place = "2" * 16
+    elsewhere, _ = recheck(ledger, auditor, system, [cycle_id])
+    asked, _ = recheck(ledger, auditor, system, [cycle_id], own_address=True)
+    nowhere, _ = recheck(ledger, auditor, MemoryRecords("billing", ("invoices", "calls")), [cycle_id])
+
+    assert [(each.same_place, each.amiss) for each in there] == [(True, [])] * 2
+    assert [(each.same_place, each.amiss) for each in elsewhere] == [(False, ["read at another place than the receipt"])] * 2
+    assert [(each.same_place, each.amiss) for each in asked] == [(False, [])] * 2
+    assert [each.same_place for each in nowhere] == [False] * 2
+
+
+def test_a_receipt_of_before_places_contradicts_none(world: World) -> None:
+    """A receipt that names no place is compared with no place."""
+    cycle_id = wiped(world)
+    world.record_systems["billing"] = Placed("billing", ("invoices", "calls"), clock=world.clock)
+
+    assert [(each.same_place, each.amiss) for each in rechecked(world, cycle_id)[0]] == [(None, [])] * 2
 
 
 class Otherwise(MemoryRecords):

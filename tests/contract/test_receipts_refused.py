@@ -46,6 +46,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "one twice": (lambda all_: [all_[0], *all_], "exactly one for each order"),
     "another cycle": (lambda all_: [replace(all_[0], cycle_id="n_other/1"), *all_[1:]], "exactly one for each order"),
     "another system": (lambda all_: [replace(all_[0], system_id="crm"), *all_[1:]], "another system"),
+    "no place": (lambda all_: [replace(all_[0], place=None), *all_[1:]], "place is no text"),
     "no collections": (lambda all_: [replace(all_[0], collections=None), *all_[1:]], "no list of CollectionReceipt"),
     "a collection less": (
         lambda all_: [replace(all_[0], collections=all_[0].collections[1:]), *all_[1:]],

@@ -30,7 +30,7 @@ from fallow.domain.lifecycle import Command, State
 from fallow.domain.number import E164
 from fallow.domain.obligations import Category, Outcome, Status
 from fallow.domain.people import Role
-from fallow.domain.ports import CollectionReceipt
+from fallow.domain.ports import CollectionReceipt, WipeReceipt
 from fallow.intake.cancelled_file import DUPLICATE_IN_FILE, Row, read_rows
 from fallow.operations import enrol
 from fallow.records import map_columns, map_schema
@@ -131,10 +131,11 @@ def _mapped(field: FieldInfo) -> str:
 
 
 def test_every_field_of_a_receipt_is_explained() -> None:
-    """docs/records-map.md lists each field of a collection's receipt."""
+    """docs/records-map.md lists each field of a collection's receipt, and what the whole one says besides."""
     text = page("records-map").partition("\n## What a receipt says\n")[2].partition("\n## ")[0]
 
-    assert code(text) == {field.name for field in fields(CollectionReceipt)}
+    assert code(text) == {field.name for field in fields(CollectionReceipt)} | {"place"}
+    assert {field.name for field in fields(WipeReceipt)} == {"cycle_id", "system_id", "collections", "place"}
 
 
 @pytest.mark.parametrize("verb", sorted(verbs()))
