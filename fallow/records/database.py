@@ -61,7 +61,7 @@ class Database:
         Raises:
             MapRefused: naming the file.
         """
-        if self._file is not None and not self._file.exists():
+        if self._file is not None and _is_absent(self._file):
             what = f"{self.place}: there is no such file {self._file}."
             raise MapRefused(what, remedy="correct the address; a relative path is a file beside the map.")
 
@@ -193,6 +193,13 @@ def _is_refusal(error: SQLAlchemyError) -> bool:
     cause = error.orig if isinstance(error, DBAPIError) else None
     # PostgreSQL's drivers report what a trigger raises (class P0), or a view's check (44), as an error of programming.
     return str(getattr(cause, "sqlstate", None))[:2] in {"P0", "44"} or is_refused_by_mariadb(cause)
+
+
+def _is_absent(file: Path) -> bool:
+    try:
+        return not file.exists()
+    except OSError:  # a folder that this account may not look into: whether it is there only its owner knows
+        return False
 
 
 def _anchored(url: URL, folder: Path) -> tuple[URL, Path | None]:

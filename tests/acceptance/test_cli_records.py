@@ -122,6 +122,20 @@ def test_a_map_is_checked_before_anything_is_installed(bare: CommandLine) -> Non
     assert not re.search("392000", plain.out + machine.out)
 
 
+def test_what_is_wrong_is_told_first_and_counts_most(bare: CommandLine) -> None:
+    """A key in the way is no finding among others: it heads the list, indexes end it, and the map does not fit."""
+    maps = bare.state.parent / "maps"
+    with closing(sqlite3.connect(maps / "kunden.db")) as connection, connection:
+        connection.execute("CREATE TABLE anhang (an INTEGER REFERENCES gespraech)")
+    ran = bare.run("records", "check", "--records", maps / "records.toml", "--json")
+    found = [(each["colour"], each["what"]) for each in ran.json["findings"]]
+
+    assert (ran.code, found[0][0], "table anhang refer to" in found[0][1]) == (4, "red", True)
+    places = [2 if "no index" in what else 1 if "not in the map" in what else 0 for _, what in found]
+    assert places == sorted(places)
+    assert set(places) == {0, 1, 2}
+
+
 def test_a_map_that_is_whole_passes(bare: CommandLine) -> None:
     """With its indexes made and its counterparties' column mapped, nothing is found."""
     maps = bare.state.parent / "maps"

@@ -206,4 +206,4 @@ def test_a_fault_of_an_sql_system_is_where_the_file_has_it(tmp_path: Path) -> No
     """Systems of other kinds before it do not shift the place that is told."""
     error = refusal(tmp_path, http_system() + SQL[SQL.index("[line_register]") :].replace('until = "issued_at"', 'til = "x"'), "")
 
-    assert "system.2.collection.0" in str(error)
+    assert "system billing, collection bills: key til: " in str(error)
