@@ -171,7 +171,7 @@ def test_a_refused_change_is_found_out_and_said_as_such(world: World) -> None:
 
 def test_a_batch_that_fails_as_a_whole_halves_until_only_what_spoils_it_is_left(world: World) -> None:
     """Within a minute every other number is wiped, in few requests, and the one that spoils its batch is asked for alone."""
-    system = Overburdened("crm", world.record_systems["crm"].collections)
+    system = Overburdened("crm", world.record_systems["crm"].collections, clock=world.clock)
     world.installation.record_systems["crm"] = world.record_systems["crm"] = system  # type: ignore[index]
     ids = all_at(world, 60, State.WIPING)
 
