@@ -37,6 +37,16 @@ def destroy_holder_key(tx: Tx, row: CycleRow) -> None:
     cycles.record(tx, row, Kind.HOLDER_KEY_DESTROYED, epoch=epoch, evidence=digest)
 
 
+def note_keyless(tx: Tx, row: CycleRow) -> None:
+    """Write the receipt of a locked cycle that came to TAGGING before there were holder keys: it has no key, event or receipt.
+
+    Where one of them is there, the others were lost; that is for a person, and nothing is written.
+    """
+    receipt = select(EvidenceRow.digest).where(EvidenceRow.cycle_id == row.cycle_id, EvidenceRow.kind == KIND)
+    if key_proof(tx, row.cycle_id) is None and not holders.exists(tx, row.cycle_id) and tx.session.exec(receipt).first() is None:
+        destroy_holder_key(tx, row)
+
+
 def destroy_ended(db: Database, most: int) -> int:
     """Destroy the holder keys of up to ``most`` cycles that ended on another way, or that are to pass the gate without a receipt.
 

@@ -16,7 +16,7 @@ from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Status
 from fallow.domain.ports import Look
 from fallow.operations.disclose import refresh_tag, tag_of
-from fallow.operations.forgetting import key_proof
+from fallow.operations.forgetting import key_proof, note_keyless
 from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
@@ -56,6 +56,7 @@ class Release:
         quiet = frozen_policy(tx, row.policy).quiet
         if quiet is not None:
             judge_traffic(tx, row, quiet, "gate")  # what was seen at the gate stays on record, whatever it decides
+        note_keyless(tx, row)  # before the first sweep after an upgrade
         refresh_tag(tx, self._installation, row)  # a platform attested since tagging changes what the buyer must be told
         seen_now = view(tx, self._installation, row)
         short = gate.shortfalls(seen_now)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from builders import World, advance, ask_all, enrolled, state_of
 from builders_commands import DAY, FORMER_HOLDER, by_two, order, refusing, sold
-from builders_cycles import all_at, engine, events_of, kinds_of, row_of, staff
+from builders_cycles import all_at, engine, events_of, facts_of, kinds_of, row_of, staff
 from sqlalchemy import text
 from sqlmodel import select
 
@@ -186,11 +186,17 @@ def test_a_cycle_that_never_had_a_key_says_so(world: World) -> None:
     assert state_of(world, cycle_id) is State.RESELLABLE
 
 
-def test_a_cycle_caught_in_tagging_by_the_upgrade_gets_its_receipt(damaged: World) -> None:
-    """It settled its bindings under older code: the sweep writes what is missing and wakes it, and it passes."""
+def caught_by_the_upgrade(damaged: World) -> str:
+    """Return a cycle that came to TAGGING before there were holder keys."""
     cycle_id = all_at(damaged, 1, State.TAGGING)[0]
     forget = f"DELETE FROM events WHERE cycle_id = :it AND kind = '{Kind.HOLDER_KEY_DESTROYED}'"
     spoil(damaged, forget, "DELETE FROM evidence WHERE cycle_id = :it AND kind = 'holder-key'", it=cycle_id)
+    return cycle_id
+
+
+def test_a_cycle_caught_in_tagging_by_the_upgrade_gets_its_receipt(damaged: World) -> None:
+    """It settled its bindings under older code: the sweep writes what is missing and wakes it, and it passes."""
+    cycle_id = caught_by_the_upgrade(damaged)
 
     assert destroy_ended(damaged.installation.db, 10) == 1
     assert row_of(damaged, cycle_id).wake_at is not None
@@ -198,6 +204,30 @@ def test_a_cycle_caught_in_tagging_by_the_upgrade_gets_its_receipt(damaged: Worl
     engine(damaged).release.release(ref(cycle_id))
 
     assert state_of(damaged, cycle_id) is State.RESELLABLE
+
+
+def test_a_cycle_caught_in_tagging_may_come_to_the_gate_before_the_sweep(damaged: World) -> None:
+    """The gate itself writes that it had no key, and the number passes at once instead of waiting for a person."""
+    cycle_id = caught_by_the_upgrade(damaged)
+
+    engine(damaged).release.release(ref(cycle_id))
+
+    event, receipt = receipt_of(damaged, cycle_id)
+    assert (event.body["epoch"], json.loads(receipt.body)["epoch"]) == (None, None)
+    assert (state_of(damaged, cycle_id), facts_of(damaged, cycle_id).attention) == (State.RESELLABLE, set())
+
+
+def test_the_gate_destroys_no_key(damaged: World) -> None:
+    """A key that is still there without a receipt is for a person: the gate writes none and the number waits."""
+    cycle_id = caught_by_the_upgrade(damaged)
+    (third,) = enrolled(damaged, first=7)
+    spoil(damaged, SHORT["a key still there"][0], it=cycle_id, third=third)
+
+    engine(damaged).release.release(ref(cycle_id))
+
+    assert {each.cycle_id for each in rows(damaged)} == {cycle_id, third}
+    assert Kind.HOLDER_KEY_DESTROYED not in kinds_of(damaged, cycle_id)
+    assert facts_of(damaged, cycle_id).attention == {Attention(Reason.GATE_SHORT)}
 
 
 def test_a_recalled_number_begins_with_a_new_key(world: World) -> None:

@@ -15,7 +15,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import text
 from sqlmodel import select
-from structlog.testing import capture_logs
 
 from fallow.domain.errors import SettingRefused
 from fallow.domain.lifecycle import State
@@ -335,76 +334,6 @@ def test_a_row_that_was_rewrapped_meanwhile_is_read_again(world: World) -> None:
         found = holders.known(tx, Overtaken(here.wrapping._folder), [cycle_id])
 
     assert found[cycle_id].subscription == ALIVE
-
-
-def test_workers_rotate_by_age_and_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Young, nothing happens; old, an epoch begins and each step rewraps a page, until the old key is destroyed."""
-    here = world.installation
-    monkeypatch.setattr(key_epochs, "PAGE", 2)
-    monkeypatch.setattr(key_epochs, "PAGES", 1)
-    assert keep_young(here.db, here.wrapping, DAY) == ()  # before the first enrolment there is nothing to rotate
-    ids = enrolled(world, 5, subscription=ALIVE)
-    assert keep_young(here.db, here.wrapping, DAY) == ()
-    assert here.wrapping.names() == ["holder-1"]
-    world.clock.pass_by(DAY)
-
-    steps = [keep_young(here.db, here.wrapping, DAY) for _ in range(4)]
-
-    assert steps == [(), (), ("holder-1",), ()]
-    assert here.wrapping.names() == ["holder-2"]
-    assert set(known(here.db, here.wrapping, *ids)) == set(ids)
-    found = standing(here.db, here.wrapping)
-    assert found is not None
-    assert (found.epoch, found.age) == (2, timedelta(0))
-
-
-def test_no_epoch_begins_before_the_last_one_s_keys_are_rewrapped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where steps are too few for the keys, epochs last longer, a warning says so, and each wrapping key dies in its turn."""
-    here = world.installation
-    monkeypatch.setattr(key_epochs, "PAGE", 3)
-    monkeypatch.setattr(key_epochs, "PAGES", 1)
-    ids, destroyed, most = enrolled(world, 10, subscription=ALIVE), list[str](), 0
-
-    with capture_logs() as said:
-        for _ in range(6):
-            world.clock.pass_by(DAY)
-            for _ in range(2):  # four are needed
-                destroyed += keep_young(here.db, here.wrapping, DAY)
-                most = max(most, len(here.wrapping.names()))
-
-    assert most == 2
-    assert destroyed == ["holder-1", "holder-2", "holder-3"]
-    assert [each["count"] for each in said if each["log_level"] == "warning"] == [1, 4, 1, 1, 4, 1]
-    assert set(known(here.db, here.wrapping, *ids)) == set(ids)
-
-
-def test_a_step_rewraps_several_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounded, and more than one."""
-    here = world.installation
-    monkeypatch.setattr(key_epochs, "PAGE", 2)
-    monkeypatch.setattr(key_epochs, "PAGES", 3)
-    enrolled(world, 10, subscription=ALIVE)
-    world.clock.pass_by(DAY)
-
-    first = keep_young(here.db, here.wrapping, DAY)
-    rewrapped = [row.epoch for row in kept(here.db)].count(2)
-
-    assert (first, rewrapped) == ((), 6)
-    assert keep_young(here.db, here.wrapping, DAY) == ("holder-1",)
-
-
-def test_two_processes_find_an_epoch_old_at_once(world: World) -> None:
-    """It is replaced once, not twice."""
-    here = world.installation
-    enrolled(world)
-    world.clock.pass_by(DAY)
-
-    came = at_once([lambda: keep_young(here.db, here.wrapping, DAY)] * 4)
-
-    assert not [each for each in came if isinstance(each, Exception)], came
-    found = standing(here.db, here.wrapping)
-    assert found is not None
-    assert found.epoch == 2
 
 
 def test_the_first_epoch_is_begun_once(world: World) -> None:
