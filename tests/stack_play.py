@@ -146,10 +146,11 @@ class Play:
         return [(row.cycle_id, row.seq) for row in self._all(select(EventRow))]
 
     def holders(self) -> set[str]:
-        """Return who holds a lease on a target now."""
+        """Return which workers hold a lease on a target now."""
         with self.db.read() as tx:
             rows = tx.session.exec(select(LeaseRow).where(col(LeaseRow.until) > tx.now)).all()
-            return {row.holder for row in rows if not row.name.startswith("~")}
+            # A holder's name ends in a token of its turn.
+            return {row.holder.rpartition("/")[0] for row in rows if not row.name.startswith("~")}
 
     def ends(self) -> dict[str, str]:
         """Return where every number stands, by its source reference, in the words of ``expected.csv``."""

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from finished_run import FIRST, ROOT, SECOND, finish, step
 from sqlmodel import select
 
 from fallow.bootstrap import wire
+from fallow.domain.events import canonical
 from fallow.domain.lifecycle import Command
 from fallow.local import crowd
 from fallow.operations.two_person import TwoPerson
@@ -67,8 +70,12 @@ def test_finds_each_corruption(folder: Path, corrupt: Callable[[Path], None], ki
 
 
 def test_refuses_a_receipt_that_lost_what_the_law_keeps(folder: Path) -> None:
-    """A receipt, digest and all, that restricted two rows and found one kept discharges nothing."""
-    rewrite_a_receipt(folder, '"kept":2', '"kept":1')
+    """A receipt, digest and all, that restricted rows and found one less kept discharges nothing."""
+    with closing(sqlite3.connect(folder / "fallow.db")) as connection:
+        bodies = connection.execute("SELECT body FROM evidence WHERE kind = 'receipt' AND target_id = 'crm'").fetchall()
+    found = (each for (body,) in bodies for each in json.loads(body)["collections"])
+    whole = next(each for each in found if each["strategy"] == "restrict" and each["affected"] == each["kept"] > 0)
+    rewrite_a_receipt(folder, canonical(whole), canonical(whole | {"kept": whole["kept"] - 1}))
 
     _, report = verdict(folder)
 

@@ -61,7 +61,7 @@ keep_for = "730d"
     "rewrite": """
 [system.collection.rewrite]
 basis = {value}
-columns = {{ {number} = "null", {flag} = "pseudonymise", {basis_column} = "mask" }}
+columns = {{ {number} = "null", {subscription} = "null", {flag} = "pseudonymise", {basis_column} = "mask" }}
 """,
 }
 _MAP = """
@@ -153,7 +153,8 @@ def wiped(records: RecordsMap, subscription: str | None = None, pseudonym: str =
 def becomes(strategy: str, value: str) -> dict[str, object] | None:
     """Return what of the former holder's row is as the strategy leaves it; None where it is gone."""
     restricted = {"flag": value, "basis_column": value, "expiry": "2028-04-29"}
-    return {"delete": None, "restrict": restricted, "rewrite": {"number": None, "flag": "abcdefgh", "basis_column": "***"}}[strategy]
+    rewritten = {"number": None, "subscription": None, "flag": "abcdefgh", "basis_column": "***"}
+    return {"delete": None, "restrict": restricted, "rewrite": rewritten}[strategy]
 
 
 @pytest.fixture
