@@ -27,7 +27,13 @@ RETENTION = timedelta(days=30)
 _VISIBLE_WITHIN = 60.0
 _ASK_EVERY = 0.2
 #: The namespace has not reached every part of a fresh server yet, or the server has had enough of being asked for the moment.
-_NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.UNAVAILABLE, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_EXHAUSTED)
+#: What asking again does not mend; everything else a server says that is still starting, or whose database is busy.
+_FINAL = (
+    RPCStatusCode.INVALID_ARGUMENT,
+    RPCStatusCode.PERMISSION_DENIED,
+    RPCStatusCode.UNAUTHENTICATED,
+    RPCStatusCode.UNIMPLEMENTED,
+)
 _ATTRIBUTES = {HELD.name: IndexedValueType.INDEXED_VALUE_TYPE_BOOL, ATTENTION.name: IndexedValueType.INDEXED_VALUE_TYPE_BOOL}
 
 
@@ -41,12 +47,12 @@ async def prepare(settings: Settings) -> None:
             closed workflows in it for less than :data:`RETENTION`.
     """
     client = await connect(settings)
-    await _register(client)
     try:
         async with asyncio.timeout(_VISIBLE_WITHIN):
+            await _until(client, _register)
             await _until(client, _namespace_visible)
-            await _demand_retention(client)
-            await _add_attributes(client)
+            await _until(client, _demand_retention)
+            await _until(client, _add_attributes)
             await _until(client, _attributes_visible)
             await _until(client, _make_current)
     except TimeoutError:
@@ -64,7 +70,7 @@ async def current(client: Client) -> bool:
     return found.worker_deployment_info.routing_config.current_deployment_version.build_id == version().build_id
 
 
-async def _register(client: Client) -> None:
+async def _register(client: Client) -> bool:
     seconds = int(RETENTION.total_seconds())
     request = RegisterNamespaceRequest(
         namespace=client.namespace, workflow_execution_retention_period=Duration(seconds=seconds), description="fallow"
@@ -74,38 +80,48 @@ async def _register(client: Client) -> None:
     except RPCError as error:
         if error.status is not RPCStatusCode.ALREADY_EXISTS:
             raise
-
-
-async def _until(client: Client, step: Callable[[Client], Awaitable[bool]]) -> None:
-    while not await step(client):  # noqa: ASYNC110 - the condition is the server's
-        await asyncio.sleep(_ASK_EVERY)
-
-
-async def _namespace_visible(client: Client) -> bool:
-    try:
-        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
-        await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
-    except RPCError:
-        return False
     return True
 
 
-async def _demand_retention(client: Client) -> None:
+async def _until(client: Client, step: Callable[[Client], Awaitable[bool]]) -> None:
+    """Repeat a step until it says that it is done."""
+    while not await _taken(client, step):  # noqa: ASYNC110 - the condition is the server's
+        await asyncio.sleep(_ASK_EVERY)
+
+
+async def _taken(client: Client, step: Callable[[Client], Awaitable[bool]]) -> bool:
+    try:
+        return await step(client)
+    except RPCError as error:
+        if error.status in _FINAL:
+            raise
+        return False
+
+
+async def _namespace_visible(client: Client) -> bool:
+    await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
+    return True
+
+
+async def _demand_retention(client: Client) -> bool:
     found = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     kept = found.config.workflow_execution_retention_ttl.ToTimedelta()
     if kept < RETENTION:
         what = f"The namespace {client.namespace} keeps closed workflows for {kept}, less than {RETENTION.days} days."
         remedy = f"temporal operator namespace update --retention {RETENTION.days}d {client.namespace}"
         raise SettingRefused(what, remedy=remedy)
+    return True
 
 
-async def _add_attributes(client: Client) -> None:
+async def _add_attributes(client: Client) -> bool:
     request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=_ATTRIBUTES)
     try:
         await client.operator_service.add_search_attributes(request)
     except RPCError as error:
         if error.status is not RPCStatusCode.ALREADY_EXISTS:
             raise
+    return True
 
 
 async def _attributes_visible(client: Client) -> bool:
@@ -123,10 +139,5 @@ async def _make_current(client: Client) -> bool:
         ignore_missing_task_queues=True,
         identity=client.identity,
     )
-    try:
-        await client.workflow_service.set_worker_deployment_current_version(request)
-    except RPCError as error:
-        if error.status in _NOT_YET:
-            return False
-        raise
+    await client.workflow_service.set_worker_deployment_current_version(request)
     return True
