@@ -4,10 +4,10 @@ import hashlib
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from fallow.domain.durations import duration
 from fallow.domain.events import canonical
+from fallow.records.map_columns import Duration, Id, MapTable
 
 #: Most orders times collections in one request, so that its answer fits into what the transport reads (256 KiB).
 _MOST_COUNTS = 1_500
@@ -15,20 +15,10 @@ _MOST_COUNTS = 1_500
 _LONGEST_TIMEOUT = timedelta(seconds=25)
 
 
-def _duration(value: object) -> timedelta:
-    return duration(value if isinstance(value, str) else "")
-
-
-_Duration = Annotated[timedelta, BeforeValidator(_duration)]
-_Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 _Line = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class HttpCollection(_Table):
+class HttpCollection(MapTable):
     """What the system clears under one id, and how.
 
     Attributes:
@@ -37,10 +27,10 @@ class HttpCollection(_Table):
         keep_for: for ``restrict``, how long after the disconnect it is kept.
     """
 
-    id: _Id
+    id: Id
     strategy: Literal["delete", "restrict", "rewrite"]
     basis: _Line | None = None
-    keep_for: _Duration | None = None
+    keep_for: Duration | None = None
 
     @property
     def meaning(self) -> str:
@@ -59,7 +49,7 @@ class HttpCollection(_Table):
         return self
 
 
-class HttpSystem(_Table):
+class HttpSystem(MapTable):
     """The entry.
 
     Attributes:
@@ -73,14 +63,14 @@ class HttpSystem(_Table):
         allow_loopback: whether ``url`` may name this machine, over plain http too.
     """
 
-    id: _Id
+    id: Id
     url: str
     public_keys: list[str]
     collections: list[HttpCollection] = Field(min_length=1)
-    timeout: _Duration = timedelta(seconds=10)
+    timeout: Duration = timedelta(seconds=10)
     batch: int = Field(50, ge=1, le=500)
-    after: list[_Id] = Field(default_factory=list)
-    backups_live_for: _Duration | None = None
+    after: list[Id] = Field(default_factory=list)
+    backups_live_for: Duration | None = None
     not_reached: list[_Line] = Field(default_factory=list)
     allow_loopback: bool = False
 

@@ -107,7 +107,11 @@ def demand_order(path: Path, after: Mapping[str, frozenset[str]]) -> None:
     """
     for system_id, earlier in after.items():
         if unknown := sorted(earlier - after.keys()):
-            _refuse(path, f"system {system_id} comes after {', '.join(unknown)}, which is not a [[system]]", "correct after.")
+            _refuse(
+                path,
+                f"system {system_id} comes after {', '.join(unknown)}, which is not a [[system]]",
+                "correct after; a database's is what its erase_after names.",
+            )
     try:
         TopologicalSorter(after).prepare()
     except CycleError as error:
