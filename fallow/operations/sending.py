@@ -25,6 +25,8 @@ _IDLE_FOR = 60.0
 _RENEW_EVERY = 3.0
 #: A target rests this many times as long as its scan took: behind a system that comes before it, a scan goes through its whole backlog.
 _RESTS = 20
+#: But never longer than this, in seconds: a scan may have taken long only because the whole machine stood still.
+_LONGEST_REST = 10.0
 #: Longer than any attempt may take: claims of a sender that died come back after this.
 CLAIM_FOR = timedelta(seconds=60)
 _FIRST_BACKOFF = timedelta(seconds=1)
@@ -77,7 +79,7 @@ class Bell:
                 began = self._seconds()
                 due |= obligations.due_targets(tx, {target_id: self._after.get(target_id, ())})
                 ended = self._seconds()
-                self._rests_until[target_id] = ended + _RESTS * (ended - began)
+                self._rests_until[target_id] = ended + min(_RESTS * (ended - began), _LONGEST_REST)
         return due
 
 
@@ -145,8 +147,8 @@ class TargetSender:
                     await self._outlast(target_id, holder, lanes, beat)
             finally:
                 await asyncio.gather(*lanes, return_exceptions=True)
-        if why != "lease-lost":
-            await asyncio.to_thread(self._give_back, target_id, holder)
+        # Also after a loss: a lane may have found the lease run out just before it was renewed, and a successor would wait for that.
+        await asyncio.to_thread(self._give_back, target_id, holder)
         return TurnOver(tally.discharged, tally.failed, why)
 
     async def _watch(

@@ -122,6 +122,13 @@ def test_a_target_rests_twenty_times_as_long_as_its_scan_took(world: World, scan
     assert asyncio.run(scanned(world, scans, 0.5, 9.25, 0.5, 9.5, 0.75)) == [1, 1, 1, 2, 2, 3]
 
 
+def test_a_scan_that_was_held_up_silences_its_target_for_ten_seconds_at_most(world: World, scans: Scans) -> None:
+    """A machine that stood still for a minute does not keep what is due from its sender for twenty."""
+    scans.take = 60.0
+
+    assert asyncio.run(scanned(world, scans, 9.75, 0.5)) == [1, 1, 2]
+
+
 def test_a_target_whose_scan_is_quick_is_scanned_every_time(world: World, scans: Scans) -> None:
     """Its senders hear of what is due within half a second."""
     scans.take = 0.001
