@@ -157,6 +157,9 @@ class MemoryPlatform:
         clock: what time it is there.
         says: its outcome for an item; None: it answers by callback later.
         asked: every item it was sent, in order.
+        looks: whether it offers a status query.
+        shows: its answer to a status query, by reference; None: it says nothing of that one.
+        looked: every reference it was asked about, in order.
     """
 
     platform_id: str
@@ -164,11 +167,20 @@ class MemoryPlatform:
     clock: Clock
     says: Callable[[UnbindItem], Outcome | None] = lambda _: Outcome.UNBOUND
     asked: list[UnbindItem] = field(default_factory=list)
+    looks: bool = False
+    shows: Callable[[str], Outcome | None] = lambda _: None
+    looked: list[str] = field(default_factory=list)
 
     async def ask(self, items: Sequence[UnbindItem]) -> SignedDelivery | None:
         """Take a request and answer what can be answered at once."""
         self.asked += items
         answers = {item.reference: outcome for item in items if (outcome := self.says(item)) is not None}
+        return signed_delivery(self.key, answers, self.clock.now()) if answers else None
+
+    async def look(self, references: Sequence[str]) -> SignedDelivery | None:
+        """Say how the references stand."""
+        self.looked += references
+        answers = {reference: outcome for reference in references if (outcome := self.shows(reference)) is not None}
         return signed_delivery(self.key, answers, self.clock.now()) if answers else None
 
 

@@ -38,6 +38,8 @@ def move(status: Status, said: Outcome, *, contradicted: bool = False) -> Move:
     if said in CLEARED_BY_PLATFORM:
         settled = status is Status.DISCHARGED or (status is Status.REFUSED and contradicted)
         return NOTHING if settled else Move(Status.DISCHARGED)
+    if said is Outcome.NEEDS_HUMAN:
+        return Move(None, Reason.PLATFORM_NEEDS_HUMAN) if status is Status.OPEN else NOTHING
     if said is Outcome.REFUSED and status is not Status.REFUSED:
         contradicted = status is Status.DISCHARGED
         return Move(Status.REFUSED, Reason.PLATFORM_CONTRADICTED if contradicted else Reason.PLATFORM_REFUSED)

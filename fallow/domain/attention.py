@@ -15,6 +15,9 @@ class Reason(StrEnum):
     PLATFORM_REJECTED = "platform-rejected"
     PLATFORM_SILENT = "platform-silent"
     PLATFORM_CONTRADICTED = "platform-contradicted"
+    PLATFORM_NEEDS_HUMAN = "platform-needs-human"
+    PLATFORM_BY_HAND = "platform-by-hand"
+    PLATFORM_DECOMMISSIONED = "platform-decommissioned"
     WIPE_INCOMPLETE = "wipe-incomplete"
     WIPE_REFUSED = "wipe-refused"
     NEWER_HOLDER = "newer-holder"
@@ -38,6 +41,9 @@ NEXT: dict[Reason, str] = {
     Reason.PLATFORM_REJECTED: "the platform rejects the request as wrong: compare docs/platforms.md with their log, then `retry`.",
     Reason.PLATFORM_SILENT: "no answer after every reminder: ask their contact and `retry`, or `attest` their document.",
     Reason.PLATFORM_CONTRADICTED: "the platform took its clearance back: settle it with them, `lift` the engine's hold if any, `retry`.",
+    Reason.PLATFORM_NEEDS_HUMAN: "a person at the platform must decide: ask their contact; its answer clears this by itself.",
+    Reason.PLATFORM_BY_HAND: "the platform is asked by hand: write to its contact, then two people `attest` their document.",
+    Reason.PLATFORM_DECOMMISSIONED: "the platform is asked no more: `attest` their document, or two people `retire` the number.",
     Reason.TARGET_MISSING: "it is owed to a target that is in no map any more: put the target back into its map, with its keys.",
     Reason.WIPE_INCOMPLETE: "rows remained, or rows to be kept are gone: see `fallow records recheck`, mend the map, then `retry`.",
     Reason.WIPE_REFUSED: "the system refuses the change: `fallow records check` names foreign keys, look for triggers; then `retry`.",

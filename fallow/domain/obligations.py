@@ -19,6 +19,7 @@ class Category(StrEnum):
     BANK = "bank"
     SHOP = "shop"
     GAME = "game"
+    GOVERNMENT = "government"
     CALL_LABEL = "call-label"
 
 
@@ -39,11 +40,31 @@ class Outcome(StrEnum):
     CLEAR = "clear"
     ATTESTED = "attested"
     REFUSED = "refused"
-    PENDING = "pending"
+    ACCEPTED = "accepted"
+    NEEDS_HUMAN = "needs_human"
 
 
 #: Outcomes by which a platform itself says that nothing of the former holder is left there.
 CLEARED_BY_PLATFORM = frozenset({Outcome.UNBOUND, Outcome.NOT_BOUND, Outcome.CLEAR})
+
+
+def shown(said: Outcome) -> Outcome:
+    """Return what may be shown of a platform's word: of the three clearances only that nothing is bound now.
+
+    A carrier is not to learn which services a person used; what was said is in the sealed evidence.
+    """
+    return Outcome.CLEAR if said in CLEARED_BY_PLATFORM else said
+
+
+class RefusalReason(StrEnum):
+    """Why a platform refuses: a short list, because free text could hold a number or a name."""
+
+    LEGAL_HOLD = "legal-hold"
+    DEBT = "debt"
+    DISPUTE = "dispute"
+    NEWER_HOLDER = "newer-holder"
+    NOT_OURS = "not-ours"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,12 +317,14 @@ class UnbindItem:
         number: sent in the request's body, nowhere else.
         disconnected_at: bindings made up to this instant are the former holder's.
         reminder: whether it was asked before without an answer.
+        deadline: by when an answer is wanted; None where none was set.
     """
 
     reference: str
     number: E164
     disconnected_at: datetime
     reminder: bool
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -332,20 +334,28 @@ class SignedDelivery:
     Attributes:
         delivery_id: the platform's ``webhook-id``.
         signed_at: ``webhook-timestamp``, unix seconds.
-        signature: the ``webhook-signature`` header.
+        signature: what proves its sender, as it came: the ``webhook-signature`` header, or what the scheme has in its place.
         body: the raw bytes the signature covers.
+        scheme: which form it has: a name of ``fallow.platforms.forms``.
     """
 
     delivery_id: str
     signed_at: int
     signature: str
     body: bytes
+    scheme: str = "webhook"
 
 
 class Platform(Protocol):
-    """A platform that can be asked to cut bindings."""
+    """A platform that can be asked to cut bindings.
+
+    Attributes:
+        platform_id: its id in the registry.
+        looks: whether it can be asked how something stands (:meth:`look`).
+    """
 
     platform_id: str
+    looks: bool
 
     async def ask(self, items: Sequence[UnbindItem]) -> SignedDelivery | None:
         """Send one signed request; return the signed answer in its response, or None where it will come by callback.
@@ -355,5 +365,13 @@ class Platform(Protocol):
             AnswerMalformed: an answer outside the protocol.
             SignatureRefused: an answer that is not signed by the platform.
             RequestRejected: a 4xx that repeating can't mend.
+        """
+        ...
+
+    async def look(self, references: Sequence[str]) -> SignedDelivery | None:
+        """Ask how these obligations stand there now, without asking for anything to be done; None: nothing is known yet.
+
+        Raises:
+            TargetUnavailable, AnswerMalformed, SignatureRefused, RequestRejected: as :meth:`ask`.
         """
         ...

@@ -168,7 +168,7 @@ class Desk:
 
     async def _disorder(self, platform: str, answers: list[tuple[str, str]], after: float) -> None:
         await self.callbacks.call(platform, answers, after)
-        await self.callbacks.call(platform, [(reference, "pending") for reference, _ in reversed(answers)])
+        await self.callbacks.call(platform, [(reference, "accepted") for reference, _ in reversed(answers)])
 
     async def _withheld(self, exchange: Exchange) -> bool:
         """Withhold this response if ordered to; tell whether the client is still there."""

@@ -77,7 +77,7 @@ class Truth:
     def said(self, platform: str, answers: Mapping[str, str], by: str, delivery: str) -> None:
         """Remember that answers (reference -> outcome) have been given: by "response" or by "callback"."""
         for reference, outcome in answers.items():
-            if outcome != "pending":
+            if outcome != "accepted":
                 rows = self._db.execute(
                     "UPDATE requests SET answered = ? WHERE platform = ? AND reference = ? RETURNING number",
                     (outcome, platform, reference),

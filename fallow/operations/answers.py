@@ -63,6 +63,8 @@ def _apply(tx: Tx, cycle: CycleRow, row: ObligationRow, outcome: Outcome, eviden
     contradicted = Attention(Reason.PLATFORM_CONTRADICTED, row.target_id) in cycles.facts(cycle).attention
     change = move(Status(row.status), outcome, contradicted=contradicted)
     if change.status is None:
+        if change.raises is not None:
+            obligations.raise_at_target(tx, cycle, row, change.raises)
         return
     obligations.shift(tx, cycle, row, change.status, outcome, evidence, change.raises)
     if change.raises is Reason.PLATFORM_CONTRADICTED and cycle.state == State.RESELLABLE:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from fallow.domain.errors import TargetUnavailable
+from fallow.domain.errors import MapRefused, TargetUnavailable
 from fallow.domain.ports import Clock, SignedDelivery, UnbindItem
 from fallow.platforms.platform_map import PlatformEntry
 from fallow.platforms.protocol import demand_asked, parse_answers, render_items
@@ -19,11 +19,22 @@ class HttpPlatform:
 
     Attributes:
         platform_id: its id in the map.
+        looks: whether it can be asked how something stands.
     """
 
+    looks = False
+
     def __init__(self, entry: PlatformEntry, transport: Transport, signing_key: SigningKey, clock: Clock) -> None:
-        """Take the platform's entry, the way out, the engine's key and the clock that dates signatures."""
+        """Take the platform's entry, the way out, the engine's key and the clock that dates signatures.
+
+        Raises:
+            MapRefused: the entry has no URL.
+        """
+        if entry.endpoint is None:
+            what = f"The platform {entry.platform_id} has no url."
+            raise MapRefused(what, remedy="add one, or choose an adapter that needs none; see docs/platforms.md.")
         self.platform_id = entry.platform_id
+        self._endpoint = entry.endpoint
         self._entry = entry
         self._transport = transport
         self._signing_key = signing_key
@@ -43,13 +54,18 @@ class HttpPlatform:
         body = render_items(items)
         at = await asyncio.to_thread(self._clock.now)  # in production the database's, so a blocking call
         headers = {"content-type": "application/json", **sign(self._signing_key, new_delivery_id(), at, body)}
-        reply = await self._transport.post(self._entry.endpoint, headers, body, self._entry.timeout)
+        reply = await self._transport.post(self._endpoint, headers, body, self._entry.timeout)
         if reply.status in _LATER or (reply.status == HTTPStatus.OK and not reply.body):
             return None
         if reply.status != HTTPStatus.OK:
             what = f"The platform {self.platform_id} answered with status {reply.status}, which the protocol does not know."
             raise TargetUnavailable(what, remedy="answer 200 with a signed body, or 202; see docs/platforms.md.")
         return await self._read(reply, items)
+
+    async def look(self, references: Sequence[str]) -> SignedDelivery | None:
+        """Offer no status query; see :meth:`fallow.domain.ports.Platform.look`."""
+        del references
+        return None
 
     async def _read(self, reply: Reply, items: Sequence[UnbindItem]) -> SignedDelivery:
         now = await asyncio.to_thread(self._clock.now)

@@ -3,22 +3,55 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from fallow.domain.errors import MapRefused, SettingRefused
+from fallow.domain.errors import MapRefused
 from fallow.domain.obligations import Category
-from fallow.platforms.endpoints import Endpoint, UrlMalformed, read_endpoint
-from fallow.platforms.protocol import MOST_ANSWERS
-from fallow.platforms.signing import MOST_KEYS, PublicKey
+from fallow.platforms.endpoints import Endpoint
+from fallow.platforms.map_values import MapValues, refuse
+from fallow.platforms.protocol import MOST_ITEMS
+from fallow.platforms.signing import PublicKey
 
+#: How a number can travel: as itself over TLS, or as HMAC-SHA-256 under the platform's own key.
+NUMBER_FORMS = ("e164", "keyed-hash")
+#: Most requests in flight at one platform.
+MOST_LANES = 32
+#: What each adapter needs beside id, category and contact.
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "generic": ("url", "public_keys"),
+    "hub": ("url", "public_keys"),
+    "shared-signals": ("url", "public_keys"),
+    "rsa-notify": ("url", "public_keys"),
+    "file-drop": ("folder", "public_keys"),
+    "manual": (),
+}
+_NEEDS_VIA_HUB: tuple[str, ...] = ()
 _ID = re.compile(r"[a-z][a-z0-9-]{1,40}\Z", re.ASCII)
-_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)\Z", re.ASCII)
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LONGEST_CONTACT = 200
-_REQUIRED = ("id", "category", "url", "public_keys", "contact")
+_ID_OR_NONE = re.compile(r"([a-z][a-z0-9-]{1,40})?\Z", re.ASCII)
+_PATH = re.compile(r"(/[!-~]{1,400})?\Z", re.ASCII)
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*\Z", re.ASCII)
+_CODE = re.compile(r"[a-z][a-z0-9-]{1,40}\Z", re.ASCII)
+_REFERENCE = re.compile(r"(?!.*[0-9]{7})[ -~]{0,80}\Z", re.ASCII)
+_REQUIRED = ("id", "category", "contact")
 _DEFAULTS: Mapping[str, Any] = {
+    "adapter": "generic",
+    "via": "",
+    "url": "",
+    "status_url": "",
+    "public_keys": [],
+    "folder": "",
+    "language": "en",
+    "legal_basis": "number-recycling",
+    "contract": "",
+    "answer_within": "5d",
+    "number_form": "e164",
+    "number_key": "",
+    "shared_secret": "",
+    "ca_file": "",
+    "client_certificate_file": "",
+    "lanes": 3,
     "batch": 50,
     "rate_per_second": 20.0,
     "remind_after": "1d",
@@ -43,11 +76,25 @@ class PlatformEntry:
         reminders: how often, before a person is asked.
         timeout: seconds one request may take altogether.
         contact: whom to ask at the platform.
+        adapter: how it is spoken to: a name of ``fallow.platforms.adapters``.
+        via: the hub that speaks for it, by its platform id; "" where it speaks for itself.
+        status_url: where it can be asked how something stands; None: nowhere.
+        folder: for the adapter ``file-drop``, where files go out and come in; "" otherwise.
+        language: of the people who will read a request, as BCP 47 names it.
+        legal_basis: code of the basis on which it is asked; docs/platforms.md lists them.
+        contract: reference of the contract with the platform; "" where there is none.
+        answer_within: seconds from the first request to the deadline it names.
+        number_form: ``e164``, or ``keyed-hash`` under ``number_key``.
+        number_key: ``whnk_`` and base64 of 32 secret bytes; "" unless numbers go as keyed hashes.
+        shared_secret: ``whsec_`` and base64, for platforms that sign and verify with HMAC (``v1``); "" otherwise.
+        ca_file: PEM of the authorities that may vouch for its endpoint; "" for the public ones.
+        client_certificate_file: PEM of our certificate and its key, for endpoints that ask for one; "" for none.
+        lanes: most requests in flight at once.
     """
 
     platform_id: str
     category: Category
-    endpoint: Endpoint
+    endpoint: Endpoint | None
     public_keys: tuple[PublicKey, ...]
     batch: int
     rate_per_second: float
@@ -55,6 +102,20 @@ class PlatformEntry:
     reminders: int
     timeout: float
     contact: str
+    adapter: str = "generic"
+    via: str = ""
+    status_url: Endpoint | None = None
+    folder: str = ""
+    language: str = "en"
+    legal_basis: str = "number-recycling"
+    contract: str = ""
+    answer_within: float = 5 * 86400.0
+    number_form: str = "e164"
+    number_key: str = field(default="", repr=False)
+    shared_secret: str = field(default="", repr=False)
+    ca_file: str = ""
+    client_certificate_file: str = ""
+    lanes: int = 3
 
 
 def load_platform_map(path: Path) -> dict[str, PlatformEntry]:
@@ -66,12 +127,12 @@ def load_platform_map(path: Path) -> dict[str, PlatformEntry]:
     document = _document(path)
     tables = document.get("platform")
     if document.keys() != {"platform"} or not isinstance(tables, list) or not tables:
-        _refuse(f"{path}", "does not hold [[platform]] tables and nothing else", "write one [[platform]] per platform.")
+        refuse(f"{path}", "does not hold [[platform]] tables and nothing else", "write one [[platform]] per platform.")
     entries: dict[str, PlatformEntry] = {}
     for position, table in enumerate(tables, start=1):
-        entry = _entry(f"{path}: [[platform]] no. {position}", table)
+        entry = read_registration(f"{path}: [[platform]] no. {position}", table)
         if entry.platform_id in entries:
-            _refuse(f"{path}: [[platform]] no. {position}: id", "is used twice", "give each platform an id of its own.")
+            refuse(f"{path}: [[platform]] no. {position}: id", "is used twice", "give each platform an id of its own.")
         entries[entry.platform_id] = entry
     return entries
 
@@ -89,100 +150,46 @@ def _document(path: Path) -> dict[str, Any]:
     raise MapRefused(what, remedy="see docs/platforms.md for a map to start from.")
 
 
-def _entry(where: str, table: object) -> PlatformEntry:
+def read_registration(where: str, table: object) -> PlatformEntry:
+    """Read one platform: a table of the map, or what is kept of a registration. ``where`` begins every refusal.
+
+    Raises:
+        MapRefused: naming the key and the remedy.
+    """
     if not isinstance(table, dict):
-        _refuse(where, "is not a table", "write [[platform]] and its keys below.")
+        refuse(where, "is not a table", "write [[platform]] and its keys below.")
     unknown = sorted(table.keys() - set(_REQUIRED) - _DEFAULTS.keys())
     if unknown:
-        _refuse(f"{where}: {unknown[0]}", "is not a key of a platform", f"use {', '.join((*_REQUIRED, *_DEFAULTS))}.")
-    for key in _REQUIRED:
+        refuse(f"{where}: {unknown[0]}", "is not a key of a platform", f"use {', '.join((*_REQUIRED, *_DEFAULTS))}.")
+    values = MapValues(where, {**_DEFAULTS, **table})
+    adapter, via = values.one_of("adapter", tuple(_NEEDS)), values.text("via", _ID_OR_NONE, "the id of a hub of this map, or nothing")
+    needed = _NEEDS_VIA_HUB if via else _NEEDS[adapter]
+    for key in (*_REQUIRED, *needed):
         if key not in table:
-            _refuse(f"{where}: {key}", "is missing", f"add `{key} = …`; see docs/platforms.md.")
-    values = _Values(where, {**_DEFAULTS, **table})
+            refuse(f"{where}: {key}", "is missing", f"add `{key} = …`; see docs/platforms.md.")
     return PlatformEntry(
         platform_id=values.matching("id", _ID, "2 to 41 of a-z 0-9 -, beginning with a letter"),
         category=values.category(),
-        endpoint=values.endpoint(),
-        public_keys=values.public_keys(),
-        batch=values.whole("batch", 1, MOST_ANSWERS),
+        endpoint=values.endpoint("url"),
+        public_keys=values.public_keys(least=int("public_keys" in needed)),
+        batch=values.whole("batch", 1, MOST_ITEMS),
         rate_per_second=values.rate(),
         remind_after=values.duration("remind_after", 0.1, 365 * 86400),
         reminders=values.whole("reminders", 0, 100),
         timeout=values.duration("timeout", 0.1, 60),
         contact=values.contact(),
+        adapter=adapter,
+        via=via,
+        status_url=values.endpoint("status_url"),
+        folder=values.text("folder", _PATH, "an absolute path"),
+        language=values.text("language", _LANGUAGE, 'a language as BCP 47 names it, such as "en" or "zh-CN"'),
+        legal_basis=values.text("legal_basis", _CODE, "a code of a-z 0-9 -"),
+        contract=values.text("contract", _REFERENCE, "a reference of at most 80 characters without seven digits in a row"),
+        answer_within=values.duration("answer_within", 1, 365 * 86400),
+        number_form=values.one_of("number_form", NUMBER_FORMS),
+        number_key=values.secret("number_key", "whnk_", demanded=table.get("number_form") == "keyed-hash"),
+        shared_secret=values.secret("shared_secret", "whsec_"),
+        ca_file=values.text("ca_file", _PATH, "an absolute path"),
+        client_certificate_file=values.text("client_certificate_file", _PATH, "an absolute path"),
+        lanes=values.whole("lanes", 1, MOST_LANES),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Values:
-    """The values of one table, each read in its own way; every refusal names the key."""
-
-    where: str
-    table: Mapping[str, Any]
-
-    def matching(self, key: str, form: re.Pattern[str], shape: str) -> str:
-        value = self.table[key]
-        if not isinstance(value, str) or not form.match(value):
-            self.refuse(key, "has another form than it must", f"write {shape}.")
-        return value
-
-    def category(self) -> Category:
-        value = self.table["category"]
-        if not isinstance(value, str) or value not in set(Category):
-            self.refuse("category", "is not a category", f"write one of {', '.join(Category)}.")
-        return Category(value)
-
-    def endpoint(self) -> Endpoint:
-        url, allow_loopback = self.table["url"], self.table["allow_loopback"]
-        if not isinstance(allow_loopback, bool):
-            self.refuse("allow_loopback", "is neither true nor false", "write true for a test endpoint on this machine.")
-        try:
-            return read_endpoint(str(url), allow_loopback=allow_loopback)
-        except UrlMalformed as error:
-            self.refuse("url", str(error), "write https://host/path with a public host; see docs/platforms.md.")
-
-    def public_keys(self) -> tuple[PublicKey, ...]:
-        texts = self.table["public_keys"]
-        if not isinstance(texts, list) or not 1 <= len(texts) <= MOST_KEYS:
-            self.refuse("public_keys", "is not a list of keys", f'write ["whpk_…"] with 1 to {MOST_KEYS} keys.')
-        try:
-            keys = tuple(PublicKey.from_text(str(text)) for text in texts)
-        except SettingRefused as error:
-            self.refuse("public_keys", "holds something that is not a sound key", error.remedy)
-        if len(set(keys)) != len(keys):
-            self.refuse("public_keys", "holds a key twice", "name each key once.")
-        return keys
-
-    def whole(self, key: str, least: int, most: int) -> int:
-        value = self.table[key]
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            self.refuse(key, "is out of range", f"write a whole number from {least} to {most}.")
-        return value
-
-    def rate(self) -> float:
-        value = self.table["rate_per_second"]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.001 <= value <= 10_000:  # noqa: PLR2004 - named below
-            self.refuse("rate_per_second", "is out of range", "write items per second, 0.001 to 10000.")
-        return float(value)
-
-    def duration(self, key: str, least: float, most: float) -> float:
-        value = self.table[key]
-        found = _DURATION.match(value) if isinstance(value, str) else None
-        seconds = float(found[1]) * _SECONDS[found[2]] if found else -1.0
-        if not least <= seconds <= most:
-            self.refuse(key, "is not a duration in range", f'write "10s", "12h" or "1d": {least:g} s to {most:g} s.')
-        return seconds
-
-    def contact(self) -> str:
-        value = self.table["contact"]
-        if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_CONTACT or not value.isprintable():
-            self.refuse("contact", "is not one line of text", f"write whom to ask, at most {_LONGEST_CONTACT} characters.")
-        return value
-
-    def refuse(self, key: str, trouble: str, remedy: str) -> NoReturn:
-        _refuse(f"{self.where}: {key}", trouble, remedy)
-
-
-def _refuse(where: str, trouble: str, remedy: str) -> NoReturn:
-    what = f"{where} {trouble}."
-    raise MapRefused(what, remedy=remedy)

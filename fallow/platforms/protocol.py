@@ -18,8 +18,12 @@ REQUEST_TYPE = "fallow.unbind.v1"
 #: Longest answer body in bytes, and most answers in one (reliability.md S11).
 LONGEST_BODY = 64 * 1024
 MOST_ANSWERS = 500
+#: Most numbers in one request.
+MOST_ITEMS = 1000
 #: What a platform can say. The other outcomes are the engine's own.
-SAYABLE = frozenset({Outcome.UNBOUND, Outcome.NOT_BOUND, Outcome.CLEAR, Outcome.REFUSED, Outcome.PENDING})
+SAYABLE = frozenset({Outcome.UNBOUND, Outcome.NOT_BOUND, Outcome.CLEAR, Outcome.REFUSED, Outcome.NEEDS_HUMAN, Outcome.ACCEPTED})
+# An older word for the same; what was kept with it must stay readable.
+_OLDER = {"pending": Outcome.ACCEPTED}
 
 _REFERENCE = re.compile(r"ref_[a-z2-7]{26}\Z", re.ASCII)
 
@@ -98,10 +102,10 @@ def _answer(said: object) -> Answer:
     reference, outcome = said["reference"], said["outcome"]
     if not isinstance(reference, str) or not _REFERENCE.match(reference):
         raise _malformed("holds a reference of another form than the request's")
-    if not isinstance(outcome, str) or outcome not in SAYABLE:
+    if not isinstance(outcome, str) or outcome not in SAYABLE | _OLDER.keys():
         trouble = f"holds an outcome other than {', '.join(sorted(SAYABLE))}"
         raise _malformed(trouble)
-    return Answer(reference, Outcome(outcome))
+    return Answer(reference, _OLDER.get(outcome) or Outcome(outcome))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

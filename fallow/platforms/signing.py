@@ -7,6 +7,7 @@ of a message is parsed before its signature is verified, and every refusal looks
 
 import base64
 import binascii
+import hashlib
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,6 +80,11 @@ class PublicKey:
     def text(self) -> str:
         """The key in the form platforms exchange: ``whpk_`` and base64."""
         return _PUBLIC_PREFIX + base64.b64encode(self.raw).decode()
+
+    @property
+    def fingerprint(self) -> str:
+        """What people compare out of band and evidence cites: SHA-256 of the raw key, in hex."""
+        return hashlib.sha256(self.raw).hexdigest()
 
     def verifies(self, signature: bytes, content: bytes) -> bool:
         """Tell whether ``signature`` of ``content`` was made by this key's owner."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from fallow.domain.errors import SettingRefused
 
 #: 256-bit secrets: vault (AES-GCM of numbers), lookup (HMAC index), access (HMAC of API keys and file fingerprints),
-#: signing (seeds of Ed25519 keys).
-NAMES = ("vault", "lookup", "access", "signing")
+#: signing (seeds of Ed25519 keys), evidence (AES-GCM of platforms' answers), platforms (AES-GCM of secrets shared with platforms).
+NAMES = ("vault", "lookup", "access", "signing", "evidence", "platforms")
 _BYTES = 32
 
 

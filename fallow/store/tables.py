@@ -99,6 +99,8 @@ class ObligationRow(SQLModel, table=True):
     evidence: str | None = None
     reference: str = Field(unique=True)
     due_at: datetime | None = instant(nullable=True)
+    deadline_at: datetime | None = instant(nullable=True)
+    looked_at: datetime | None = instant(nullable=True)
     attempts: int = 0
     failures: int = 0
     asked: int = 0
@@ -119,7 +121,11 @@ class AttemptRow(SQLModel, table=True):
 
 
 class DeliveryRow(SQLModel, table=True):
-    """A platform's signed message, verbatim; the pair (platform, delivery) changes state at most once."""
+    """A platform's signed message, verbatim; the pair (platform, delivery) changes state at most once.
+
+    ``platform_id`` is whose key signed: the platform's own, or its hub's; ``signed_by`` is that key's fingerprint. ``body`` is sealed
+    under the evidence key where ``sealed`` says so (before schema 0004 it was not).
+    """
 
     __tablename__ = "deliveries"
     platform_id: str = Field(primary_key=True)
@@ -128,6 +134,9 @@ class DeliveryRow(SQLModel, table=True):
     signed_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     signature: str = long_text()
     body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    sealed: bool = False
+    scheme: str = "webhook"
+    signed_by: str = ""
     received_at: datetime = instant()
     ack: str = long_text()
 
@@ -265,17 +274,84 @@ class RejectionRow(SQLModel, table=True):
 
 
 class TargetRow(SQLModel, table=True):
-    """A target as its sender sees it: rate bucket, breaker, last trouble."""
+    """A target as its sender sees it: rate bucket, breaker, last trouble; and what an operator set for it.
+
+    ``rate_per_second``, ``batch`` and ``lanes`` take the place of what its map or registration says; None: they stand.
+    """
 
     __tablename__ = "targets"
     target_id: str = Field(primary_key=True)
     kind: str
+    paused_at: datetime | None = instant(nullable=True)
+    paused_by: str | None = None
+    rate_per_second: float | None = None
+    batch: int | None = None
+    lanes: int | None = None
     tokens: float = 0.0
     tokens_at: datetime | None = instant(nullable=True)
     failures: int = 0
     closed_until: datetime | None = instant(nullable=True)
     trouble: str | None = None
     trouble_at: datetime | None = instant(nullable=True)
+
+
+class PlatformRow(SQLModel, table=True):
+    """One revision of a platform's registration: never changed, replaced by the next. ``body`` is canonical JSON, secrets in it sealed.
+
+    A key counts for messages received from ``active_from`` of the first revision that names it to that of the next that does not.
+    """
+
+    __tablename__ = "platforms"
+    platform_id: str = Field(primary_key=True)
+    revision: int = Field(primary_key=True)
+    body: str = long_text()
+    active_from: datetime = instant()
+    proposed_by: str
+    approved_by: str
+
+
+class PlatformProposalRow(SQLModel, table=True):
+    """A registration or a change of one that waits for its second person. ``pinged_at``: the endpoint has proved its key."""
+
+    __tablename__ = "platform_proposals"
+    proposal_id: str = Field(primary_key=True)
+    platform_id: str
+    body: str = long_text()
+    proposed_by: str
+    proposed_at: datetime = instant()
+    pinged_at: datetime | None = instant(nullable=True)
+    trouble: str | None = None
+    decided_by: str | None = None
+    decided_at: datetime | None = instant(nullable=True)
+    approved: bool = False
+
+
+class RegistryEventRow(SQLModel, table=True):
+    """One fact about one platform's registration, in order; append-only, as the events of cycles are."""
+
+    __tablename__ = "registry_events"
+    event_id: int | None = serial()
+    platform_id: str
+    kind: str
+    at: datetime = instant()
+    body: str = long_text()
+
+
+class ExchangeRow(SQLModel, table=True):
+    """One request or callback, as the delivery log shows it: never a body. ``result`` is a short code; kept for a bounded time."""
+
+    __tablename__ = "exchanges"
+    __table_args__ = (Index("ix_exchanges_platform", "platform_id", "exchange_id"),)
+    exchange_id: int | None = serial()
+    platform_id: str
+    direction: str
+    at: datetime = instant()
+    delivery_id: str
+    items: int
+    octets: int
+    status: int | None = None
+    result: str
+    took_ms: int
 
 
 class LeaseRow(SQLModel, table=True):

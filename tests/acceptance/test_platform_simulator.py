@@ -92,8 +92,8 @@ async def test_callbacks_come_out_of_order(tmp_path: Path) -> None:
         final, late = await play.callbacks(2)
 
     assert [answer.reference for answer in final] != [item.reference for item in items()]
-    assert {answer.outcome for answer in late} == {Outcome.PENDING}
-    assert Outcome.PENDING not in {answer.outcome for answer in final}
+    assert {answer.outcome for answer in late} == {Outcome.ACCEPTED}
+    assert Outcome.ACCEPTED not in {answer.outcome for answer in final}
 
 
 async def test_a_callback_is_repeated_until_it_is_taken(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ async def until_answered(play: Play, platform: str) -> dict[str, str]:
     said: dict[str, str] = {}
     for turn in itertools.count():
         mine = [answer for name, delivery in play.received if name == platform for answer in parse_answers(delivery.body)]
-        said |= {answer.reference: answer.outcome for answer in mine if answer.outcome is not Outcome.PENDING}
+        said |= {answer.reference: answer.outcome for answer in mine if answer.outcome is not Outcome.ACCEPTED}
         open_items = [item for item in items(reminder=turn > 0) if item.reference not in said]
         if not open_items:
             return said

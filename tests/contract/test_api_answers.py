@@ -346,7 +346,7 @@ def test_no_mutation_of_a_signed_answer_breaks_the_door(fuzzed: tuple[World, Fas
     """However a signed answer is garbled on its way, the response is a refusal or the honest acknowledgement, never a 5xx."""
     world, app = fuzzed
     before = _state(world)
-    delivery = _answer(world, "pending")
+    delivery = _answer(world, "accepted")
     headers, body = {name: text.encode() for name, text in headers_of(delivery).items()}, delivery.body
     if part == "body":
         body = _spliced(body, place, cut, put)

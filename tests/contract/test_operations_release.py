@@ -74,7 +74,7 @@ def test_a_delivery_changes_state_once(world: World) -> None:
     assert owed_by(world, cycle_id)["alpha-pay"].status is Status.REFUSED
 
 
-@pytest.mark.parametrize("outcome", [Outcome.PENDING, Outcome.WIPED, Outcome.ATTESTED])
+@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.WIPED, Outcome.ATTESTED])
 def test_what_settles_nothing_changes_nothing(world: World, outcome: Outcome) -> None:
     """A platform can neither wipe nor attest."""
     cycle_id = waiting(world)

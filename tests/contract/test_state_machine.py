@@ -41,7 +41,7 @@ PEOPLE = st.sampled_from(["operator", "approver", "other_approver", "shop", "enr
 STAGE = st.sampled_from([*ACTIVE, State.UNBINDING, State.RESELLABLE, State.RESELLABLE])
 INDEX = st.integers(0, 11)
 PLATFORM = st.sampled_from(["alpha-pay", "beta-chat", "gamma-bank"])
-SAYABLE = st.sampled_from([*sorted(CLEARED_BY_PLATFORM), Outcome.REFUSED, Outcome.PENDING])
+SAYABLE = st.sampled_from([*sorted(CLEARED_BY_PLATFORM), Outcome.REFUSED, Outcome.ACCEPTED])
 CELLS = st.sampled_from(
     [{}, {}, {}, {"reason": "crime"}, {"hold_reference": "court 9"}, {"range_holder": "other"}, {"prior_holders": "", "reason": "deceased"}]
 )

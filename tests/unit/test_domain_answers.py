@@ -8,7 +8,7 @@ from fallow.domain.answers import move
 from fallow.domain.attention import Reason
 from fallow.domain.obligations import CLEARED_BY_PLATFORM, Outcome, Status
 
-FOREIGN = (Outcome.WIPED, Outcome.ATTESTED, Outcome.PENDING)
+FOREIGN = (Outcome.WIPED, Outcome.ATTESTED, Outcome.ACCEPTED)
 
 
 def after(*said: Outcome) -> Status:
@@ -28,6 +28,9 @@ def after(*said: Outcome) -> Status:
         (Status.OPEN, Outcome.REFUSED, Status.REFUSED, Reason.PLATFORM_REFUSED),
         (Status.DISCHARGED, Outcome.REFUSED, Status.REFUSED, Reason.PLATFORM_CONTRADICTED),
         (Status.REFUSED, Outcome.REFUSED, None, None),
+        (Status.OPEN, Outcome.NEEDS_HUMAN, None, Reason.PLATFORM_NEEDS_HUMAN),
+        (Status.DISCHARGED, Outcome.NEEDS_HUMAN, None, None),
+        (Status.REFUSED, Outcome.NEEDS_HUMAN, None, None),
         *[(status, said, None, None) for status, said in product(Status, FOREIGN)],
     ],
 )
@@ -39,21 +42,21 @@ def test_the_whole_table(status: Status, said: Outcome, becomes: Status | None, 
 
 
 def test_the_table_above_is_whole() -> None:
-    """No status or outcome was forgotten: three of each clear, one refuses, the rest say nothing."""
-    assert {*CLEARED_BY_PLATFORM, Outcome.REFUSED, *FOREIGN} == set(Outcome)
+    """No status or outcome was forgotten: three of each clear, one refuses, one calls a person, the rest say nothing."""
+    assert {*CLEARED_BY_PLATFORM, Outcome.REFUSED, Outcome.NEEDS_HUMAN, *FOREIGN} == set(Outcome)
 
 
-@pytest.mark.parametrize("said", sorted(set(permutations([*CLEARED_BY_PLATFORM, Outcome.PENDING, Outcome.UNBOUND]))))
+@pytest.mark.parametrize("said", sorted(set(permutations([*CLEARED_BY_PLATFORM, Outcome.ACCEPTED, Outcome.UNBOUND]))))
 def test_every_order_of_clearances_ends_cleared(said: tuple[Outcome, ...]) -> None:
     """Late, early, twice and out of order: all the same."""
     assert after(*said) is Status.DISCHARGED
 
 
 @pytest.mark.parametrize(
-    "said", sorted(set(permutations([Outcome.REFUSED, Outcome.REFUSED, Outcome.UNBOUND, Outcome.CLEAR, Outcome.PENDING])))
+    "said", sorted(set(permutations([Outcome.REFUSED, Outcome.REFUSED, Outcome.UNBOUND, Outcome.CLEAR, Outcome.ACCEPTED])))
 )
 def test_a_refusal_after_a_clearance_closes_the_gate(said: tuple[Outcome, ...]) -> None:
     """Only what a platform decided last counts, and its clearance can be taken back."""
-    decisive = [each for each in said if each is not Outcome.PENDING]
+    decisive = [each for each in said if each is not Outcome.ACCEPTED]
 
     assert after(*said) is (Status.REFUSED if decisive[-1] is Outcome.REFUSED else Status.DISCHARGED)

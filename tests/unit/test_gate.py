@@ -200,7 +200,7 @@ SHORTFALLS: dict[str, tuple[Damage, str]] = {
     "a wipe said by a platform": (on_obligation("pay", outcome=Outcome.WIPED), "not discharged: pay"),
     "a platform's word for a wipe": (on_obligation("crm", outcome=Outcome.CLEAR), "not discharged: crm"),
     "an attested wipe": (on_obligation("crm", outcome=Outcome.ATTESTED), "not discharged: crm"),
-    "a pending platform": (on_obligation("pay", outcome=Outcome.PENDING), "not discharged: pay"),
+    "a pending platform": (on_obligation("pay", outcome=Outcome.ACCEPTED), "not discharged: pay"),
     "a platform beyond the policy": (
         with_more(obligations=(owed("stranger"),), proofs=(proof("stranger"),)),
         "platforms opened differ from the policy: stranger",

@@ -48,7 +48,7 @@ def test_what_is_left_out_means_all(tmp_path: Path) -> None:
     assert (policy.policy_id, policy.version, policy.line_register) == ("test", 3, "crm")
     assert policy.record_systems == SYSTEMS
     assert policy.platforms == PLATFORMS
-    assert policy.not_asked == ("bank", "call-label", "game")
+    assert policy.not_asked == ("bank", "call-label", "game", "government")
     assert policy.rules[0].quarantine_for == timedelta(days=90)
 
 

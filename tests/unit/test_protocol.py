@@ -37,7 +37,7 @@ def test_a_request_says_exactly_what_is_documented() -> None:
     }
 
 
-@pytest.mark.parametrize("outcome", ["unbound", "not_bound", "clear", "refused", "pending"])
+@pytest.mark.parametrize("outcome", ["unbound", "not_bound", "clear", "refused", "accepted", "needs_human"])
 def test_every_outcome_of_a_platform_is_read(outcome: str) -> None:
     """The five words a platform can say."""
     assert parse_answers(answers((REF, outcome))) == [Answer(REF, Outcome(outcome))]
@@ -74,7 +74,7 @@ MALFORMED = {
     "duplicate key outside": f'{{"answers":[],"answers":[{ONE}]}}'.encode(),
     "duplicate key inside": answers((REF, "unbound")).replace(b'"outcome"', b'"outcome":"refused","outcome"'),
     "duplicate key hidden by an escape": answers((REF, "unbound")).replace(b'"outcome"', b'"\\u006futcome":"refused","outcome"'),
-    "a reference twice": answers((REF, "pending"), (REF, "unbound")),
+    "a reference twice": answers((REF, "accepted"), (REF, "unbound")),
     "NaN": b'{"answers":[{"reference":NaN,"outcome":"unbound"}]}',
     "Infinity": b'{"answers":[{"reference":-Infinity,"outcome":"unbound"}]}',
     "an endless integer": b'{"answers":' + b"9" * 5000 + b"}",

@@ -15,7 +15,7 @@ from .verdict import Verdict
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _ASKS = ("country", "class", "carrier", "pool", "reason")
-CATEGORIES = {"payment", "social", "bank", "shop", "game", "call-label"}
+CATEGORIES = {"payment", "social", "bank", "shop", "game", "government", "call-label"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,95 @@
+"""A protocol for platforms: a registry of revisions, sealed answers, what an operator sets for a target, a delivery log."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from fallow.store.columns import Instant
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+_TARGETS = ("paused_at", "paused_by", "rate_per_second", "batch", "lanes")
+_DELIVERIES = ("sealed", "scheme", "signed_by")
+_OBLIGATIONS = ("deadline_at", "looked_at")
+_TABLES = ("platforms", "platform_proposals", "registry_events", "exchanges")
+
+
+def upgrade() -> None:
+    """Apply."""
+    for name in _OBLIGATIONS:
+        op.add_column("obligations", sa.Column(name, Instant(), nullable=True))
+    op.add_column("deliveries", sa.Column("sealed", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("deliveries", sa.Column("scheme", sa.Text(), nullable=False, server_default="webhook"))
+    op.add_column("deliveries", sa.Column("signed_by", sa.Text(), nullable=False, server_default=""))
+    op.add_column("targets", sa.Column("paused_at", Instant(), nullable=True))
+    op.add_column("targets", sa.Column("paused_by", sa.Text(), nullable=True))
+    op.add_column("targets", sa.Column("rate_per_second", sa.Float(), nullable=True))
+    op.add_column("targets", sa.Column("batch", sa.Integer(), nullable=True))
+    op.add_column("targets", sa.Column("lanes", sa.Integer(), nullable=True))
+    _create_registry()
+    op.create_table(
+        "exchanges",
+        _serial("exchange_id"),
+        sa.Column("platform_id", sa.Text(), nullable=False),
+        sa.Column("direction", sa.Text(), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("delivery_id", sa.Text(), nullable=False),
+        sa.Column("items", sa.Integer(), nullable=False),
+        sa.Column("octets", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("result", sa.Text(), nullable=False),
+        sa.Column("took_ms", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("exchange_id"),
+    )
+    op.create_index("ix_exchanges_platform", "exchanges", ["platform_id", "exchange_id"])
+
+
+def downgrade() -> None:
+    """Take back."""
+    for table in _TABLES:
+        op.drop_table(table)
+    for table, columns in (("targets", _TARGETS), ("deliveries", _DELIVERIES), ("obligations", _OBLIGATIONS)):
+        for name in columns:
+            op.drop_column(table, name)
+
+
+def _create_registry() -> None:
+    op.create_table(
+        "platforms",
+        sa.Column("platform_id", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("active_from", Instant(), nullable=False),
+        sa.Column("proposed_by", sa.Text(), nullable=False),
+        sa.Column("approved_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("platform_id", "revision"),
+    )
+    op.create_table(
+        "platform_proposals",
+        sa.Column("proposal_id", sa.Text(), nullable=False),
+        sa.Column("platform_id", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("proposed_by", sa.Text(), nullable=False),
+        sa.Column("proposed_at", Instant(), nullable=False),
+        sa.Column("pinged_at", Instant(), nullable=True),
+        sa.Column("trouble", sa.Text(), nullable=True),
+        sa.Column("decided_by", sa.Text(), nullable=True),
+        sa.Column("decided_at", Instant(), nullable=True),
+        sa.Column("approved", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("proposal_id"),
+    )
+    op.create_table(
+        "registry_events",
+        _serial("event_id"),
+        sa.Column("platform_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id"),
+    )
+
+
+def _serial(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False, autoincrement=True)
