@@ -1,24 +1,26 @@
 """The composition root: settings in, an installation out. The only place that knows every implementation."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
-from fallow.domain.errors import MapRefused, NotKnown
-from fallow.domain.ports import Clock, SignedDelivery
+from fallow.domain.errors import MapRefused
+from fallow.domain.ports import Clock
 from fallow.intake.policy_file import load_policy
 from fallow.operations.installation import Installation, Pace
 from fallow.operations.register import GuardedRegister
 from fallow.platforms import signing
-from fallow.platforms.http_platform import HttpPlatform
+from fallow.platforms.adapters.catalogue import Way, make_platform
 from fallow.platforms.platform_map import PlatformEntry, load_platform_map
 from fallow.platforms.signed_exchange import SignedExchanges
+from fallow.platforms.speakers import MappedSpeakers
 from fallow.platforms.transport import Transport
 from fallow.records.records_map import RecordsMap, load_records_map
 from fallow.settings import Settings
 from fallow.store import keys, schema
 from fallow.store.engine import Database
+from fallow.store.inbox import Inbox
 from fallow.store.signer import TagSigner, seed
 from fallow.store.vault import Vault
 from fallow.store.wrapping import WrappingKeys
@@ -82,7 +84,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
         platforms={platform_id: entry.category for platform_id, entry in entries.items()},
     )
     transport = Transport()
-    request_key = _request_key(ring)
+    way = Way(transport, _request_key(ring), clock or _HostClock())
     tags = TagSigner(ring)
     installation = Installation(
         db=db,
@@ -92,11 +94,10 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
         policy=policy,
         record_systems=records.systems,
         line_register=GuardedRegister(records.line_register),
-        platforms={
-            platform_id: HttpPlatform(entry, transport, request_key, clock or _HostClock()) for platform_id, entry in entries.items()
-        },
+        platforms={platform_id: make_platform(entry, entries, way) for platform_id, entry in entries.items() if entry.adapter != "hub"},
         paces={platform_id: _pace(entry) for platform_id, entry in entries.items()},
-        verify=_verifier(entries),
+        speakers=MappedSpeakers(entries),
+        inbox=Inbox(ring),
         sign_tag=tags.sign,
         tag_signed=tags.signed,
     )
@@ -121,17 +122,6 @@ def _request_key(ring: keys.Keys) -> signing.SigningKey:
 
 def _pace(entry: PlatformEntry) -> Pace:
     return Pace(entry.batch, entry.rate_per_second, entry.remind_after, entry.reminders)
-
-
-def _verifier(entries: dict[str, PlatformEntry]) -> Callable[[str, SignedDelivery], None]:
-    def verify(platform_id: str, delivery: SignedDelivery) -> None:
-        entry = entries.get(platform_id)
-        if entry is None:
-            what = f"No platform {platform_id} is in the platforms map."
-            raise NotKnown(what, remedy="keep a platform in the map, with its keys, as long as its evidence is needed.")
-        signing.verify(entry.public_keys, delivery)
-
-    return verify
 
 
 class _HostClock:

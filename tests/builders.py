@@ -37,10 +37,12 @@ from fallow.platforms import signing
 from fallow.platforms.endpoints import read_endpoint
 from fallow.platforms.platform_map import PlatformEntry
 from fallow.platforms.signing import SigningKey
+from fallow.platforms.speakers import MappedSpeakers
 from fallow.platforms.transport import Transport
 from fallow.records.records_map import RecordsMap
 from fallow.store import cycles, keys, leases, obligations, schema
 from fallow.store.engine import Database
+from fallow.store.inbox import Inbox
 from fallow.store.signer import TagSigner
 from fallow.store.vault import Vault
 from fallow.store.wrapping import WrappingKeys
@@ -110,7 +112,8 @@ def an_installation(
         line_register=lines,
         platforms=asked,
         paces=dict.fromkeys(platforms, Pace(batch=50, rate_per_second=10_000.0, remind_after=3600.0, reminders=2)),
-        verify=lambda platform_id, delivery: signing.verify([signing_keys[platform_id].public], delivery),
+        speakers=MappedSpeakers(entries),
+        inbox=Inbox(ring),
         sign_tag=tags.sign,
         tag_signed=tags.signed,
     )
@@ -264,8 +267,8 @@ def wipe_all(world: World) -> None:
 def ask_all(world: World) -> None:
     """Let every platform's sender do one round."""
     installation = world.installation
-    for platform_id, platform in installation.platforms.items():
-        rounds = UnbindingRounds(installation.db, installation.vault, platform, installation.paces[platform_id])
+    for platform_id in installation.platforms:
+        rounds = UnbindingRounds(installation, platform_id)
         _run(rounds.round(_HOLDER, _lease(world, platform_id), Tally()))
 
 

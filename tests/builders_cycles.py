@@ -116,7 +116,7 @@ def answer(world: World, platform_id: str, cycle_id: str, outcome: Outcome, *, d
     said = {references(world, cycle_id)[platform_id]: outcome}
     delivery = signed_delivery(world.keys[platform_id], said, world.clock.now(), delivery_id=delivery_id)
     parsed = [(each.reference, each.outcome) for each in parse_answers(delivery.body)]
-    return accept_answer(world.installation.db, platform_id, delivery, parsed)
+    return accept_answer(world.installation, platform_id, delivery, parsed)
 
 
 def number_of(world: World, cycle_id: str) -> E164:

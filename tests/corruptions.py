@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from corruptions_records import OF_RECORDS, ONE, change, number_at
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fallow.local import crowd
 
@@ -87,9 +88,14 @@ def sell_a_held_number(folder: Path) -> None:
 
 
 def alter_an_answer(folder: Path) -> None:
-    """Make a platform's refusal read like a clearance."""
-    altered = """CAST(replace(CAST(body AS TEXT), '"refused"', '"unbound"') AS BLOB)"""
-    change(folder, "fallow.db", f"UPDATE deliveries SET body = {altered} WHERE instr(CAST(body AS TEXT), 'refused')")
+    """Make a platform's refusal read like a clearance, sealed anew with the right key."""
+    cipher = AESGCM((folder / "keys" / "evidence.key").read_bytes())
+    with closing(sqlite3.connect(folder / "fallow.db")) as connection, connection:
+        for platform, delivery, sealed in connection.execute("SELECT platform_id, delivery_id, body FROM deliveries").fetchall():
+            head, nonce, bound_to = sealed[:9], sealed[9:21], f"answer|webhook|{platform}|{delivery}".encode()
+            body = cipher.decrypt(nonce, sealed[21:], bound_to).replace(b'"refused"', b'"unbound"')
+            altered = head + nonce + cipher.encrypt(nonce, body, bound_to)
+            connection.execute("UPDATE deliveries SET body = ? WHERE delivery_id = ?", (altered, delivery))
 
 
 def alter_a_receipt(folder: Path) -> None:

@@ -125,7 +125,7 @@ async def send(wired: Wired) -> None:
     """Let every target's sender do what is due."""
     here = wired.installation
     senders: list[Rounds] = [WipingRounds(here, system, Retention(here)) for system in here.record_systems.values()]
-    senders += [UnbindingRounds(here.db, here.vault, each, here.paces[name]) for name, each in here.platforms.items()]
+    senders += [UnbindingRounds(here, platform_id) for platform_id in here.platforms]
     for sender in senders:
         with here.db.begin() as tx:
             fence = leases.take(tx, sender.target_id, "test")

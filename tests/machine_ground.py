@@ -55,7 +55,7 @@ class Ground(RuleBasedStateMachine):
 
     def _deliver(self, platform_id: str, delivery: SignedDelivery) -> str:
         said = [(each.reference, each.outcome) for each in parse_answers(delivery.body)]
-        return accept_answer(self.db, platform_id, delivery, said)
+        return accept_answer(self.world.installation, platform_id, delivery, said)
 
     def _cycle(self, index: int) -> str:
         return self.ids[-1 - index % len(self.ids)]

@@ -175,7 +175,7 @@ class Engine:
         with db.read() as tx:
             (reference,) = [owed.reference for owed in obligations.of_cycle(tx, cycle_id) if owed.target_id == platform_id]
         delivery = signed_delivery(self.platform(platform_id).key, {reference: Outcome.UNBOUND}, self.world.clock.now())
-        accept_answer(db, platform_id, delivery, [(reference, Outcome.UNBOUND)])
+        accept_answer(self.world.installation, platform_id, delivery, [(reference, Outcome.UNBOUND)])
 
     def still_open(self, cycle_id: str) -> set[str]:
         """Return the targets whose obligations are open."""

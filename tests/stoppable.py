@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from builders import PLATFORMS, RECORD_SYSTEMS, platform_keys
+from builders import PLATFORMS, RECORD_SYSTEMS, an_entry, platform_keys
 from memory_ports import MemoryLines, MemoryPlatform, MemoryRecords, SettableClock
 
 from fallow.domain.gate import LineStatus
@@ -22,9 +22,10 @@ from fallow.domain.ports import CollectionReceipt, Keeper, SignedDelivery, Unbin
 from fallow.domain.rules import Rule
 from fallow.operations import people
 from fallow.operations.installation import Installation, Pace
-from fallow.platforms import signing
+from fallow.platforms.speakers import MappedSpeakers
 from fallow.store import keys, schema
 from fallow.store.engine import Database
+from fallow.store.inbox import Inbox
 from fallow.store.signer import TagSigner
 from fallow.store.vault import Vault
 from fallow.store.wrapping import WrappingKeys
@@ -194,7 +195,8 @@ def a_world(
         line_register=lines,
         platforms=asked,
         paces=dict.fromkeys(platforms, Pace(batch=50, rate_per_second=10_000.0, remind_after=3600.0, reminders=2)),
-        verify=lambda platform_id, delivery: signing.verify([signing_keys[platform_id].public], delivery),
+        speakers=MappedSpeakers({each: an_entry(each, category, signing_keys[each]) for each, category in platforms.items()}),
+        inbox=Inbox(ring),
         sign_tag=tags.sign,
         tag_signed=tags.signed,
     )

@@ -76,6 +76,5 @@ def sender(installation: Installation, bell: Bell, holder: str) -> TargetSender:
     """Return the sender of every target in the installation's maps."""
     keeper = Retention(installation)
     rounds: list[Rounds] = [WipingRounds(installation, each, keeper) for each in installation.record_systems.values()]
-    for platform_id, platform in installation.platforms.items():
-        rounds.append(UnbindingRounds(installation.db, installation.vault, platform, installation.paces[platform_id]))
+    rounds += [UnbindingRounds(installation, platform_id) for platform_id in installation.platforms]
     return TargetSender(installation.db, bell, rounds, holder)

@@ -1,32 +1,38 @@
 """Platforms' callbacks: the raw body is verified before anything of it is parsed; the signature is the credential."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from fallow.api.messages import PlatformId
 from fallow.bootstrap import Wired
+from fallow.domain.obligations import Outcome
 from fallow.operations.answers import accept_answer
-from fallow.platforms.protocol import parse_answers
-from fallow.platforms.signing import PublicKey, SigningKey, receive
+from fallow.operations.installation import Installation
+from fallow.platforms.forms import Acknowledgement, WebhookForm
+from fallow.platforms.signing import SigningKey
+from fallow.platforms.speakers import Speaker
 
 # Nobody holds the secret half: an unknown platform is refused by the same steps, in the same time, as a wrong signature.
-_NOBODY: Sequence[PublicKey] = (SigningKey.generate().public,)
+_NOBODY = Speaker("", (SigningKey.generate().public,), WebhookForm(), frozenset())
 
 
 async def take_answers(platform_id: PlatformId, request: Request) -> Response:
-    """Take a platform's signed answers; a repeat gets the same acknowledgement, byte for byte."""
+    """Take a platform's or a hub's signed answers; a repeat gets the same acknowledgement, byte for byte."""
     body = await request.body()
     wired: Wired = request.app.state.wired
-    ack = await run_in_threadpool(_accept, wired, platform_id, request.headers, body)
-    return Response(ack, media_type="application/json")
+    ack = await run_in_threadpool(_accept, wired.installation, platform_id, request.headers, body)
+    return Response(ack.body, ack.status, media_type=ack.media_type)
 
 
-def _accept(wired: Wired, platform_id: str, headers: Mapping[str, str], body: bytes) -> str:
-    entry = wired.entries.get(platform_id)
-    db = wired.installation.db
-    with db.read() as tx:
+def _accept(installation: Installation, speaker_id: str, headers: Mapping[str, str], body: bytes) -> Acknowledgement:
+    speaker = installation.speakers.now(speaker_id) or _NOBODY
+    with installation.db.read() as tx:
         now = tx.now
-    delivery = receive(headers, body, _NOBODY if entry is None else entry.public_keys, now)
-    return accept_answer(db, platform_id, delivery, parse_answers(body))
+    delivery = speaker.form.receive(headers, body, speaker.keys, now)
+    return speaker.form.acknowledge(accept_answer(installation, speaker_id, delivery, _said(speaker, body)))
+
+
+def _said(speaker: Speaker, body: bytes) -> list[tuple[str, Outcome]]:
+    return [(answer.reference, answer.outcome) for answer in speaker.form.read(body)]

@@ -1,61 +1,71 @@
 """Platforms' answers: verified before they get here, kept verbatim, applied once, acknowledged alike every time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 
 from sqlmodel import col, select
 
 from fallow.domain.answers import move
 from fallow.domain.attention import Attention, Reason
-from fallow.domain.errors import AnswerMalformed
+from fallow.domain.errors import AnswerMalformed, SignatureRefused
 from fallow.domain.events import Kind, canonical
 from fallow.domain.lifecycle import State
-from fallow.domain.obligations import Outcome, Status
+from fallow.domain.obligations import Outcome, Status, shown
 from fallow.domain.ports import SignedDelivery
+from fallow.operations.installation import Installation
 from fallow.store import cycles, inbox, obligations
-from fallow.store.engine import Database, Tx
+from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, HoldRow, ObligationRow
 from fallow.store.vault import opaque
 
 
-def accept_answer(db: Database, platform_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]) -> str:
+def accept_answer(installation: Installation, speaker_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]) -> str:
     """Keep and apply a verified callback; return the acknowledgement (JSON), the same for every repeat.
 
     Args:
-        db: the database.
-        platform_id: whose signature was verified.
+        installation: where.
+        speaker_id: whose signature was verified: a platform, or a hub.
         delivery: the message, verbatim.
         said: (reference, outcome) pairs parsed from its body.
 
     Raises:
         AnswerMalformed: the delivery id was used before for another message.
+        SignatureRefused: the speaker's keys changed in this very moment.
     """
-    return db.once_more(lambda tx: apply_delivery(tx, platform_id, delivery, said))
+    return installation.db.once_more(lambda tx: apply_delivery(tx, installation, speaker_id, delivery, said))
 
 
-def apply_delivery(tx: Tx, platform_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]) -> str:
+def apply_delivery(
+    tx: Tx, installation: Installation, speaker_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]
+) -> str:
     """Do the work of :func:`accept_answer` in a transaction that is already open."""
-    before = inbox.find(tx, platform_id, delivery.delivery_id)
+    before = installation.inbox.find(tx, speaker_id, delivery.delivery_id)
     if before is not None:
-        if before.body != delivery.body:  # a repeat is signed anew: same id and body, another timestamp
+        kept = installation.inbox.open(before)
+        if kept is None or kept.body != delivery.body:  # a repeat is signed anew: same id and body, another timestamp
             what = "The delivery id was used before for another message."
             raise AnswerMalformed(what, remedy="give every message an id of its own; repeat a message with the same body.")
         return before.ack
-    owed = _owed(tx, platform_id, [reference for reference, _ in said])
+    speaker = installation.speakers.now(speaker_id)
+    if speaker is None:
+        what = f"Nobody may speak as {speaker_id} any more."
+        raise SignatureRefused(what, remedy="register its key again.")
+    speaker.form.signer(speaker.keys, delivery)
+    owed = _owed(tx, speaker.speaks_for, [reference for reference, _ in said])
     rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in owed.values()])}
-    evidence = inbox.digest(platform_id, delivery)
+    evidence = inbox.digest(speaker_id, delivery)
     for reference, outcome in said:
         if reference in owed:
             tx.session.refresh(owed[reference])  # read before the cycle was locked: another answer may have come first
             _apply(tx, rows[owed[reference].cycle_id], owed[reference], outcome, evidence)
     obligations.wake_completed(tx, list(rows.values()))
     results = {reference: "accepted" if reference in owed else "unknown" for reference, _ in said}
-    return inbox.keep(tx, platform_id, delivery, canonical({"answers": results})).ack
+    return installation.inbox.keep(tx, speaker_id, delivery, canonical({"answers": results})).ack
 
 
-def _owed(tx: Tx, platform_id: str, references: list[str]) -> dict[str, ObligationRow]:
-    # The platform is part of the look-up: another platform's reference is as unknown as an invented one.
-    query = select(ObligationRow).where(ObligationRow.target_id == platform_id, col(ObligationRow.reference).in_(references))
+def _owed(tx: Tx, targets: Collection[str], references: list[str]) -> dict[str, ObligationRow]:
+    # The targets are part of the look-up: another platform's reference is as unknown as an invented one.
+    query = select(ObligationRow).where(col(ObligationRow.target_id).in_(sorted(targets)), col(ObligationRow.reference).in_(references))
     return {row.reference: row for row in tx.session.exec(query)}
 
 
@@ -66,7 +76,7 @@ def _apply(tx: Tx, cycle: CycleRow, row: ObligationRow, outcome: Outcome, eviden
         if change.raises is not None:
             obligations.raise_at_target(tx, cycle, row, change.raises)
         return
-    obligations.shift(tx, cycle, row, change.status, outcome, evidence, change.raises)
+    obligations.shift(tx, cycle, row, change.status, shown(outcome), evidence, change.raises)
     if change.raises is Reason.PLATFORM_CONTRADICTED and cycle.state == State.RESELLABLE:
         place_hold(tx, cycle, "engine", f"contradicted by {row.target_id}")  # a hold blocks the sale
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fallow.domain.policy import Policy
-from fallow.domain.ports import LineRegister, Platform, RecordSystem, SignedDelivery
+from fallow.domain.ports import LineRegister, Platform, RecordSystem
+from fallow.platforms.speakers import Speakers
 from fallow.store.engine import Database
+from fallow.store.inbox import Inbox
 from fallow.store.keys import Keys
 from fallow.store.vault import Vault
 from fallow.store.wrapping import WrappingKeys
@@ -42,8 +44,8 @@ class Installation:
         line_register: the carrier's word on lines.
         platforms: who can be asked, by id.
         paces: how each wants to be asked.
-        verify: checks a delivery's signature against the platform's registered keys, without a time window; raises
-            SignatureRefused. Takes (platform_id, delivery).
+        speakers: whose answers are believed, under which keys.
+        inbox: platforms' answers as kept.
         sign_tag: signs a tag's digest; returns (signature, public key).
         tag_signed: tells whether (digest, signature) is ours.
     """
@@ -57,6 +59,7 @@ class Installation:
     line_register: LineRegister
     platforms: Mapping[str, Platform]
     paces: Mapping[str, Pace]
-    verify: Callable[[str, SignedDelivery], None]
+    speakers: Speakers
+    inbox: Inbox
     sign_tag: Callable[[str], tuple[str, str]]
     tag_signed: Callable[[str, str], bool]

@@ -7,16 +7,15 @@ from datetime import datetime, timedelta
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import AnswerMalformed, FallowError, RequestRejected
 from fallow.domain.obligations import Outcome, Status, TargetKind
-from fallow.domain.ports import Platform, SignedDelivery, UnbindItem
+from fallow.domain.ports import SignedDelivery, UnbindItem
 from fallow.operations.answers import apply_delivery
-from fallow.operations.installation import Pace
+from fallow.operations.installation import Installation
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.platforms.protocol import parse_answers
 from fallow.store import cycles, leases, obligations, targets
-from fallow.store.engine import Database, Tx
+from fallow.store.engine import Tx
 from fallow.store.obligations import Due
 from fallow.store.tables import CycleRow
-from fallow.store.vault import Vault
 
 Said = Sequence[tuple[str, Outcome]]
 
@@ -27,13 +26,14 @@ class UnbindingRounds:
     #: Requests in flight at once: one slow answer must not stop the platform's other numbers.
     lanes = 3
 
-    def __init__(self, db: Database, vault: Vault, platform: Platform, pace: Pace) -> None:
-        """Ask ``platform`` at its own ``pace``."""
-        self.target_id = platform.platform_id
-        self._db = db
-        self._vault = vault
-        self._platform = platform
-        self._pace = pace
+    def __init__(self, installation: Installation, platform_id: str) -> None:
+        """Ask the platform of that id at its own pace."""
+        self.target_id = platform_id
+        self._installation = installation
+        self._db = installation.db
+        self._vault = installation.vault
+        self._platform = installation.platforms[platform_id]
+        self._pace = installation.paces[platform_id]
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Send one request; tell whether there was anything to ask."""
@@ -92,7 +92,7 @@ class UnbindingRounds:
             leases.demand(tx, self.target_id, holder, fence)
             cycles.lock(tx, [each.cycle_id for each in due])
             if delivery is not None:
-                apply_delivery(tx, self.target_id, delivery, said)
+                apply_delivery(tx, self._installation, self.target_id, delivery, said)
             again_at = tx.now + timedelta(seconds=self._pace.remind_after)
             until: dict[str, datetime | None] = {each.cycle_id: again_at for each in due}
             obligations.postpone(tx, self.target_id, until, failed=False)

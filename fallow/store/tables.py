@@ -123,8 +123,8 @@ class AttemptRow(SQLModel, table=True):
 class DeliveryRow(SQLModel, table=True):
     """A platform's signed message, verbatim; the pair (platform, delivery) changes state at most once.
 
-    ``platform_id`` is whose key signed: the platform's own, or its hub's; ``signed_by`` is that key's fingerprint. ``body`` is sealed
-    under the evidence key where ``sealed`` says so (before schema 0004 it was not).
+    ``platform_id`` is whose key signed: the platform's own, or its hub's. ``body`` is sealed under the evidence key, as
+    ``fallow.store.inbox`` says.
     """
 
     __tablename__ = "deliveries"
@@ -134,9 +134,6 @@ class DeliveryRow(SQLModel, table=True):
     signed_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     signature: str = long_text()
     body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    sealed: bool = False
-    scheme: str = "webhook"
-    signed_by: str = ""
     received_at: datetime = instant()
     ack: str = long_text()
 

@@ -64,7 +64,7 @@ def test_simultaneous_last_answers_wake_every_cycle(world: World) -> None:
 
 def _answered(world: World, platform_id: str, reference: str) -> str:
     delivery = signed_delivery(world.keys[platform_id], {reference: Outcome.UNBOUND}, world.clock.now())
-    return accept_answer(world.installation.db, platform_id, delivery, [(reference, Outcome.UNBOUND)])
+    return accept_answer(world.installation, platform_id, delivery, [(reference, Outcome.UNBOUND)])
 
 
 def test_a_hold_and_the_gate_at_one_instant(world: World) -> None:
@@ -258,7 +258,7 @@ def test_64_copies_of_one_delivery_at_one_instant(world: World, known: bool) -> 
     reference = references(world, cycle_id)["alpha-pay"] if known else "ref_" + "a" * 26
     delivery = signed_delivery(world.keys["alpha-pay"], {reference: Outcome.CLEAR}, world.clock.now())
 
-    acks = at_once([lambda: accept_answer(world.installation.db, "alpha-pay", delivery, [(reference, Outcome.CLEAR)])] * 64)
+    acks = at_once([lambda: accept_answer(world.installation, "alpha-pay", delivery, [(reference, Outcome.CLEAR)])] * 64)
 
     assert set(acks) == {f'{{"answers":{{"{reference}":"{"accepted" if known else "unknown"}"}}}}'}
     assert kinds_of(world, cycle_id).count(Kind.OBLIGATION_MOVED) == len(world.record_systems) + known

@@ -56,7 +56,7 @@ def test_another_platform_s_reference_is_as_unknown_as_an_invented_one(world: Wo
     said = {foreign: Outcome.CLEAR, "ref_" + "a" * 26: Outcome.CLEAR}
     delivery = signed_delivery(world.keys["beta-chat"], said, world.clock.now())
 
-    ack = accept_answer(world.installation.db, "beta-chat", delivery, list(said.items()))
+    ack = accept_answer(world.installation, "beta-chat", delivery, list(said.items()))
 
     assert ack.count("unknown") == 2
     assert events_of(world, cycle_id) == before
@@ -65,10 +65,10 @@ def test_another_platform_s_reference_is_as_unknown_as_an_invented_one(world: Wo
 def test_a_delivery_changes_state_once(world: World) -> None:
     """Repeated after the platform took it back, it does not count again (I5)."""
     cycle_id = waiting(world)
-    first = answer(world, "alpha-pay", cycle_id, Outcome.CLEAR, delivery_id="msg_1")
-    answer(world, "alpha-pay", cycle_id, Outcome.REFUSED, delivery_id="msg_2")
+    first = answer(world, "alpha-pay", cycle_id, Outcome.CLEAR, delivery_id="msg_abcdefghijklmnop")
+    answer(world, "alpha-pay", cycle_id, Outcome.REFUSED, delivery_id="msg_abcdefghijklmnoq")
 
-    again = answer(world, "alpha-pay", cycle_id, Outcome.CLEAR, delivery_id="msg_1")
+    again = answer(world, "alpha-pay", cycle_id, Outcome.CLEAR, delivery_id="msg_abcdefghijklmnop")
 
     assert again == first
     assert owed_by(world, cycle_id)["alpha-pay"].status is Status.REFUSED
@@ -81,7 +81,7 @@ def test_what_settles_nothing_changes_nothing(world: World, outcome: Outcome) ->
     before = events_of(world, cycle_id)
     delivery = signed_delivery(world.keys["alpha-pay"], {}, world.clock.now())
 
-    accept_answer(world.installation.db, "alpha-pay", delivery, [(references(world, cycle_id)["alpha-pay"], outcome)])
+    accept_answer(world.installation, "alpha-pay", delivery, [(references(world, cycle_id)["alpha-pay"], outcome)])
 
     assert events_of(world, cycle_id) == before
 
@@ -200,7 +200,7 @@ def test_one_platform_answering_for_two_does_not_open_the_gate(world: World) -> 
     """N answers of one platform are one platform's answer (I2)."""
     cycle_id = waiting(world)
     for index in range(len(world.platforms)):
-        answer(world, "alpha-pay", cycle_id, Outcome.CLEAR, delivery_id=f"msg_{index}")
+        answer(world, "alpha-pay", cycle_id, Outcome.CLEAR, delivery_id=f"msg_abcdefghijklmno{index}")
 
     look = engine(world).stages.clear(ref(cycle_id), TargetKind.PLATFORM)
 

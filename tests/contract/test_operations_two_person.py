@@ -219,7 +219,7 @@ def test_an_attestation_overtaken_by_the_platform_is_not_carried_out(world: Worl
 
     with pytest.raises(CommandRefused):
         two.approve(people.approver, proposal)
-    assert owed_by(world, cycle_id)["beta-chat"].outcome is Outcome.UNBOUND
+    assert owed_by(world, cycle_id)["beta-chat"].outcome is Outcome.CLEAR
 
 
 def test_every_two_person_command_obeys_the_table_in_every_state(sqlite_world: World) -> None:

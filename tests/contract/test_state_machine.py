@@ -180,7 +180,7 @@ class Recycling(Ground):
         foreign = {owner: reference for owner, reference in references(self.world, self._cycle(index)).items() if owner != platform_id}
         before = self._events()
         delivery = signed_delivery(self.world.keys[platform_id], dict.fromkeys(foreign.values(), outcome), self.world.clock.now())
-        ack = accept_answer(self.db, platform_id, delivery, [(reference, outcome) for reference in foreign.values()])
+        ack = accept_answer(self.world.installation, platform_id, delivery, [(reference, outcome) for reference in foreign.values()])
         assert "accepted" not in ack
         assert self._events() == before
 

@@ -141,23 +141,40 @@ def test_a_delivery_is_kept_word_for_word(world: World) -> None:
     delivery = signed_delivery(world.keys["alpha-pay"], {REFERENCE: Outcome.CLEAR}, world.clock.now())
 
     with world.installation.db.begin() as tx:
-        row = inbox.keep(tx, "alpha-pay", delivery, "ack")
+        row = world.installation.inbox.keep(tx, "alpha-pay", delivery, "ack")
     with world.installation.db.read() as tx:
-        again = inbox.by_digest(tx, "alpha-pay", row.digest)
+        again = world.installation.inbox.by_digest(tx, row.digest)
+    speaker = world.installation.speakers.now("alpha-pay")
 
-    assert again == delivery
-    world.installation.verify("alpha-pay", again)
+    assert again is not None
+    assert speaker is not None
+    assert (again.speaker_id, again.delivery, again.received_at) == ("alpha-pay", delivery, world.clock.now())
+    assert speaker.form.signer(speaker.keys, again.delivery) == world.keys["alpha-pay"].public
 
 
-def test_a_delivery_of_another_platform_is_no_evidence(world: World) -> None:
-    """Evidence is looked up by platform and digest together."""
+def test_a_kept_body_can_be_read_with_the_evidence_key_only(world: World) -> None:
+    """Who reads the database learns neither what a platform said nor about which reference."""
+    delivery = signed_delivery(world.keys["alpha-pay"], {REFERENCE: Outcome.UNBOUND}, world.clock.now())
+    with world.installation.db.begin() as tx:
+        row = world.installation.inbox.keep(tx, "alpha-pay", delivery, "ack")
+
+    assert REFERENCE.encode() not in row.body
+    assert b"unbound" not in row.body
+    assert world.installation.inbox.open(row) == delivery
+
+
+def test_a_delivery_moved_to_another_platform_is_no_evidence(world: World) -> None:
+    """Who spoke is part of the digest, and of what the body's seal is bound to."""
     delivery = signed_delivery(world.keys["alpha-pay"], {REFERENCE: Outcome.CLEAR}, world.clock.now())
     with world.installation.db.begin() as tx:
-        row = inbox.keep(tx, "alpha-pay", delivery, "ack")
+        row = world.installation.inbox.keep(tx, "alpha-pay", delivery, "ack")
+
+    with world.installation.db.begin() as tx:
+        tx.session.execute(text("UPDATE deliveries SET platform_id = 'beta-chat'"))
 
     with world.installation.db.read() as tx:
-        assert inbox.by_digest(tx, "beta-chat", row.digest) is None
-        assert inbox.by_digest(tx, "alpha-pay", "0" * 64) is None
+        assert world.installation.inbox.by_digest(tx, row.digest) is None
+        assert world.installation.inbox.by_digest(tx, "0" * 64) is None
 
 
 @pytest.mark.parametrize("column", ["body", "signature", "signed_at", "delivery_id"])
@@ -165,13 +182,13 @@ def test_an_altered_delivery_is_no_evidence(world: World, column: str) -> None:
     """Whatever part of a kept message is altered, its digest no longer finds it."""
     delivery = signed_delivery(world.keys["alpha-pay"], {REFERENCE: Outcome.CLEAR}, world.clock.now())
     with world.installation.db.begin() as tx:
-        row = inbox.keep(tx, "alpha-pay", delivery, "ack")
+        row = world.installation.inbox.keep(tx, "alpha-pay", delivery, "ack")
     forged = {"body": b"{}", "signature": "v1a,AAAA", "signed_at": 1, "delivery_id": "other"}[column]
     with world.installation.db.begin() as tx:
         tx.session.execute(text(f"UPDATE deliveries SET {column} = :forged"), {"forged": forged})
 
     with world.installation.db.read() as tx:
-        assert inbox.by_digest(tx, "alpha-pay", row.digest) is None
+        assert world.installation.inbox.by_digest(tx, row.digest) is None
 
 
 def test_the_digest_covers_every_part_of_a_delivery(world: World) -> None:
@@ -194,7 +211,7 @@ def test_a_repeated_delivery_gets_the_same_acknowledgement(world: World) -> None
     delivery = signed_delivery(world.keys["alpha-pay"], {REFERENCE: Outcome.CLEAR}, world.clock.now())
     said = [(REFERENCE, Outcome.CLEAR)]
 
-    acks = {accept_answer(world.installation.db, "alpha-pay", delivery, said) for _ in range(5)}
+    acks = {accept_answer(world.installation, "alpha-pay", delivery, said) for _ in range(5)}
 
     assert acks == {f'{{"answers":{{"{REFERENCE}":"unknown"}}}}'}
 
@@ -202,13 +219,13 @@ def test_a_repeated_delivery_gets_the_same_acknowledgement(world: World) -> None
 def test_one_delivery_id_for_two_messages_is_refused(world: World) -> None:
     """A platform that reuses an id is told so, and the first message stands."""
     now = world.clock.now()
-    first = signed_delivery(world.keys["alpha-pay"], {REFERENCE: Outcome.CLEAR}, now, delivery_id="msg_1")
-    second = signed_delivery(world.keys["alpha-pay"], {REFERENCE: Outcome.REFUSED}, now, delivery_id="msg_1")
-    accept_answer(world.installation.db, "alpha-pay", first, [(REFERENCE, Outcome.CLEAR)])
+    first = signed_delivery(world.keys["alpha-pay"], {REFERENCE: Outcome.CLEAR}, now, delivery_id="msg_abcdefghijklmnop")
+    second = signed_delivery(world.keys["alpha-pay"], {REFERENCE: Outcome.REFUSED}, now, delivery_id="msg_abcdefghijklmnop")
+    accept_answer(world.installation, "alpha-pay", first, [(REFERENCE, Outcome.CLEAR)])
 
     with pytest.raises(AnswerMalformed, match="used before"):
-        accept_answer(world.installation.db, "alpha-pay", second, [(REFERENCE, Outcome.REFUSED)])
+        accept_answer(world.installation, "alpha-pay", second, [(REFERENCE, Outcome.REFUSED)])
     with world.installation.db.read() as tx:
-        kept = inbox.find(tx, "alpha-pay", "msg_1")
+        kept = world.installation.inbox.find(tx, "alpha-pay", "msg_abcdefghijklmnop")
     assert kept is not None
-    assert kept.body == first.body
+    assert world.installation.inbox.open(kept) == first

@@ -89,14 +89,16 @@ class Evidence:
     def _answer(self, row: Row, where: str) -> None:
         kept, platform = self._deliveries[row["evidence"]], row["target_id"]
         head = f"{platform}.{kept['delivery_id']}.{kept['signed_at']}.{kept['signature']}."
-        digest = sha256(head.encode() + kept["body"])
+        content = self._world.keyring.open_answer(kept)
+        digest = sha256(head.encode() + content)
         mine = kept["platform_id"] == platform
         self._verdict.demand(_KIND, mine and digest == row["evidence"], f"{where}: the answer was altered or is another platform's")
         keys = self._world.public_keys[platform]
-        signed = is_delivery_signed(keys, kept["delivery_id"], kept["signed_at"], kept["signature"], kept["body"])
+        signed = is_delivery_signed(keys, kept["delivery_id"], kept["signed_at"], kept["signature"], content)
         self._verdict.demand(_KIND, signed, f"{where}: the answer is not signed by the platform")
-        said = [each["outcome"] for each in json.loads(kept["body"])["answers"] if each["reference"] == row["reference"]]
+        words = [each["outcome"] for each in json.loads(content)["answers"] if each["reference"] == row["reference"]]
+        said = ["clear" if word in _OWN_WORD else word for word in words]
         self._verdict.demand(_KIND, said == [row["outcome"]], f"{where}: the answer does not say what the obligation says")
         self._verdict.demand(_KIND, kept["delivery_id"] in self._sent[platform], f"{where}: the platform's log knows no such message")
-        good = row["status"] != "DISCHARGED" or row["outcome"] in _OWN_WORD
+        good = row["status"] != "DISCHARGED" or row["outcome"] == "clear"
         self._verdict.demand(_KIND, good, f"{where}: discharged by {row['outcome']}")

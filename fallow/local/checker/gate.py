@@ -12,7 +12,7 @@ from .world import Case, World
 _ORDER = ("QUARANTINE", "WIPING", "UNBINDING")
 _STAGE_KIND = {"WIPING": "records", "UNBINDING": "platform"}
 _RELEASED = {"RESELLABLE", "REASSIGNED"}
-_GOOD = {"records": {"wiped"}, "platform": {"unbound", "not_bound", "clear", "attested"}}
+_GOOD = {"records": {"wiped"}, "platform": {"clear", "attested"}}
 _LINE_FRESH_FOR = timedelta(minutes=5)
 
 

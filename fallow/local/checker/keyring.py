@@ -22,13 +22,13 @@ class Keyring:
     """The keys of one folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the four keys; those that wrap others are read when they are needed.
+        """Read the keys; those that wrap others are read when they are needed.
 
         Raises:
             OSError: one is missing.
         """
         self._wrapping = folder / "wrapping"
-        self._keys = {name: (folder / f"{name}.key").read_bytes() for name in ("vault", "lookup", "access", "signing")}
+        self._keys = {name: (folder / f"{name}.key").read_bytes() for name in ("vault", "lookup", "access", "signing", "evidence")}
 
     def lookup(self, number: str) -> str:
         """Return the index value of an E.164 number: HMAC-SHA-256 in hex."""
@@ -59,6 +59,15 @@ class Keyring:
         month = (self._wrapping / f"{kept['wrapped_by']}.key").read_bytes()
         secret = _opened(month, kept["wrapped"], f"{kept['wrapped_by']}|retention|{cycle_id}|{day}")
         return _opened(secret, row["sealed"], f"{cycle_id}|{row['target_id']}|{row['collection']}|{day}")
+
+    def open_answer(self, row: Mapping[str, Any]) -> bytes:
+        """Return a platform's message as it came: AES-256-GCM, nonce first, behind its scheme; bound to that, who spoke and its id.
+
+        Raises:
+            cryptography.exceptions.InvalidTag: altered, or sealed for another message.
+        """
+        _, scheme, sealed = bytes(row["body"]).split(b"\0", 2)
+        return _opened(self._keys["evidence"], sealed, f"answer|{scheme.decode()}|{row['platform_id']}|{row['delivery_id']}")
 
     def tag_key(self) -> str:
         """Return the public key of tags, base64: Ed25519 of HKDF-SHA-256 of the signing key, for the purpose "tag"."""

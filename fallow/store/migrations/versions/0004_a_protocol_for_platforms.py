@@ -11,7 +11,6 @@ branch_labels = None
 depends_on = None
 
 _TARGETS = ("paused_at", "paused_by", "rate_per_second", "batch", "lanes")
-_DELIVERIES = ("sealed", "scheme", "signed_by")
 _OBLIGATIONS = ("deadline_at", "looked_at")
 _TABLES = ("platforms", "platform_proposals", "registry_events", "exchanges")
 
@@ -20,9 +19,6 @@ def upgrade() -> None:
     """Apply."""
     for name in _OBLIGATIONS:
         op.add_column("obligations", sa.Column(name, Instant(), nullable=True))
-    op.add_column("deliveries", sa.Column("sealed", sa.Boolean(), nullable=False, server_default=sa.false()))
-    op.add_column("deliveries", sa.Column("scheme", sa.Text(), nullable=False, server_default="webhook"))
-    op.add_column("deliveries", sa.Column("signed_by", sa.Text(), nullable=False, server_default=""))
     op.add_column("targets", sa.Column("paused_at", Instant(), nullable=True))
     op.add_column("targets", sa.Column("paused_by", sa.Text(), nullable=True))
     op.add_column("targets", sa.Column("rate_per_second", sa.Float(), nullable=True))
@@ -50,7 +46,7 @@ def downgrade() -> None:
     """Take back."""
     for table in _TABLES:
         op.drop_table(table)
-    for table, columns in (("targets", _TARGETS), ("deliveries", _DELIVERIES), ("obligations", _OBLIGATIONS)):
+    for table, columns in (("targets", _TARGETS), ("obligations", _OBLIGATIONS)):
         for name in columns:
             op.drop_column(table, name)
 

@@ -1,0 +1,79 @@
+"""Every adapter by its name in a registration: how it is made, and the form of the answers that come by callback."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fallow.domain.errors import MapRefused
+from fallow.domain.ports import Clock, Platform
+from fallow.platforms.forms import AnswerForm, WebhookForm
+from fallow.platforms.http_platform import HttpPlatform
+from fallow.platforms.platform_map import PlatformEntry
+from fallow.platforms.signing import SigningKey
+from fallow.platforms.transport import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What every adapter is given.
+
+    Attributes:
+        transport: the way out.
+        signing_key: the engine's key for requests.
+        clock: dates signatures and judges theirs.
+    """
+
+    transport: Transport
+    signing_key: SigningKey
+    clock: Clock
+
+
+class Adapter(NamedTuple):
+    """One adapter.
+
+    Attributes:
+        make: makes it for one platform. Takes the platform's entry, the entry whose endpoint and keys serve it (its hub's, or its own)
+            and what every adapter is given.
+        form: of the answers that come by callback.
+    """
+
+    make: Callable[[PlatformEntry, PlatformEntry, Way], Platform]
+    form: AnswerForm
+
+
+def _generic(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
+    del served_by
+    return HttpPlatform(entry, way.transport, way.signing_key, way.clock)
+
+
+#: Every adapter there is.
+ADAPTERS: dict[str, Adapter] = {"generic": Adapter(_generic, WebhookForm())}
+
+
+def adapter_of(entry: PlatformEntry) -> Adapter:
+    """Return the adapter that an entry names.
+
+    Raises:
+        MapRefused: there is none of that name.
+    """
+    found = ADAPTERS.get(entry.adapter)
+    if found is None:
+        what = f"The platform {entry.platform_id} names the adapter {entry.adapter}, which there is not."
+        raise MapRefused(what, remedy=f"name one of {', '.join(sorted(ADAPTERS))}.")
+    return found
+
+
+def make_platform(entry: PlatformEntry, entries: Mapping[str, PlatformEntry], way: Way) -> Platform:
+    """Return the platform behind an entry; one that names a hub is reached over the hub's endpoint, by the hub's adapter.
+
+    Raises:
+        MapRefused: the adapter or the hub is not there.
+    """
+    served_by = entry
+    if entry.via:
+        hub = entries.get(entry.via)
+        if hub is None:
+            what = f"The platform {entry.platform_id} names the hub {entry.via}, which is not registered."
+            raise MapRefused(what, remedy="register the hub first, or leave `via` out.")
+        served_by = hub
+    return adapter_of(served_by).make(entry, served_by, way)

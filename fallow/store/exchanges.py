@@ -1,0 +1,86 @@
+"""The delivery log: one row for each request to a platform and each callback from one; never a body, never a number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from sqlalchemy import delete, insert
+from sqlmodel import col, select
+
+from fallow.store.engine import Tx
+from fallow.store.tables import ExchangeRow
+
+#: How long the log is kept: it serves operation, evidence is kept elsewhere.
+KEPT_FOR = timedelta(days=30)
+#: Most rows deleted in one transaction.
+_PAGE = 5_000
+
+
+class Direction(StrEnum):
+    """Who spoke first."""
+
+    OUT = "out"
+    IN = "in"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One exchange.
+
+    Attributes:
+        platform_id: with which platform or hub.
+        direction: a request of ours (out) or a callback (in).
+        delivery_id: the message's ``webhook-id``, or what its scheme has in its place; "" where none was sent.
+        items: numbers asked about, or answers brought.
+        octets: length of the body that came in, or of the answer.
+        status: HTTP status; None where there was none.
+        result: a short code: "answered", "accepted", or an error's code; never free text.
+        took_ms: milliseconds from begin to end.
+    """
+
+    platform_id: str
+    direction: Direction
+    delivery_id: str
+    items: int
+    octets: int
+    status: int | None
+    result: str
+    took_ms: int
+
+
+def note(tx: Tx, exchanges: Sequence[Exchange]) -> None:
+    """Write exchanges into the log, in one statement."""
+    rows = [
+        {
+            "platform_id": each.platform_id,
+            "direction": str(each.direction),
+            "at": tx.now,
+            "delivery_id": each.delivery_id,
+            "items": each.items,
+            "octets": each.octets,
+            "status": each.status,
+            "result": each.result,
+            "took_ms": each.took_ms,
+        }
+        for each in exchanges
+    ]
+    if rows:
+        tx.session.exec(insert(ExchangeRow), params=rows)
+
+
+def latest(tx: Tx, platform_id: str, most: int, before: int | None = None) -> list[ExchangeRow]:
+    """Return a platform's exchanges, latest first; ``before``: the last exchange_id of the page before."""
+    query = select(ExchangeRow).where(ExchangeRow.platform_id == platform_id)
+    if before is not None:
+        query = query.where(col(ExchangeRow.exchange_id) < before)
+    return list(tx.session.exec(query.order_by(col(ExchangeRow.exchange_id).desc()).limit(most)))
+
+
+def forget_old(tx: Tx) -> int:
+    """Delete a page of what is older than :data:`KEPT_FOR`; return how many rows went."""
+    old = select(ExchangeRow.exchange_id).where(col(ExchangeRow.at) < tx.now - KEPT_FOR).order_by(col(ExchangeRow.exchange_id)).limit(_PAGE)
+    ids = list(tx.session.exec(old))
+    if ids:
+        tx.session.exec(delete(ExchangeRow).where(col(ExchangeRow.exchange_id).in_(ids)))
+    return len(ids)
