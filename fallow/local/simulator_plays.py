@@ -20,6 +20,7 @@ NAMES: Mapping[str, str] = {
     "shop": "tansy-shop",
     "game": "hedgehog-quest",
     "call-label": "ringname-labels",
+    "government": "shirehall",
 }
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
