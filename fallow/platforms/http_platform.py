@@ -11,6 +11,7 @@ from fallow.platforms.platform_map import PlatformEntry
 from fallow.platforms.protocol import demand_references, new_challenge, parse_answers, parse_pong
 from fallow.platforms.request_bodies import render_ping, render_status, render_unbind
 from fallow.platforms.signing import SigningKey, new_delivery_id, receive, sign
+from fallow.platforms.tls import TlsFiles
 from fallow.platforms.transport import Reply, Transport
 
 _LATER = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
@@ -28,11 +29,13 @@ class HttpPlatform:
         """Take the platform's entry, the way out, the engine's key and the clock that dates signatures.
 
         Raises:
-            MapRefused: the entry has no URL.
+            MapRefused: the entry has no URL, or names a file that can't be used.
         """
         if entry.endpoint is None:
             what = f"The platform {entry.platform_id} has no url."
             raise MapRefused(what, remedy="add one, or choose an adapter that needs none; see docs/platforms.md.")
+        self._tls = TlsFiles(entry.ca_file, entry.client_certificate_file)
+        self._tls.demand_readable()
         self.platform_id = entry.platform_id
         self.looks = entry.status_url is not None
         self._endpoint = entry.endpoint
@@ -79,7 +82,7 @@ class HttpPlatform:
     async def _post(self, to: Endpoint, body: bytes) -> Reply:
         at = await asyncio.to_thread(self._clock.now)  # in production the database's, so a blocking call
         signed = sign(self._signing_key, new_delivery_id(), at, body, self._entry.shared_key)
-        return await self._transport.post(to, {"content-type": "application/json", **signed}, body, self._entry.timeout)
+        return await self._transport.post(to, {"content-type": "application/json", **signed}, body, self._entry.timeout, tls=self._tls)
 
     async def _answers(self, reply: Reply, asked: Collection[str]) -> SignedDelivery | None:
         if reply.status in _LATER or (reply.status == HTTPStatus.OK and not reply.body):
