@@ -10,7 +10,7 @@ from fallow.domain.gate import Proof
 from fallow.domain.obligations import Outcome, TargetKind, shown
 from fallow.operations.installation import Installation
 from fallow.platforms.forms import FORMS, AnswerForm
-from fallow.platforms.signing import VerifyingKey
+from fallow.platforms.verifying import VerifyingKey
 from fallow.store import retention
 from fallow.store.engine import Tx
 from fallow.store.inbox import Kept

@@ -8,10 +8,9 @@ from fallow.domain.errors import MapRefused, TargetUnavailable
 from fallow.domain.ports import Clock, SignedDelivery, UnbindItem
 from fallow.platforms.endpoints import Endpoint
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.platforms.protocol import demand_references, new_challenge, parse_answers, parse_pong
-from fallow.platforms.request_bodies import render_ping, render_status, render_unbind
+from fallow.platforms.protocol import demand_references, parse_answers
+from fallow.platforms.request_bodies import render_status, render_unbind
 from fallow.platforms.signing import SigningKey, new_delivery_id, receive, sign
-from fallow.platforms.tls import TlsFiles
 from fallow.platforms.transport import Reply, Transport
 
 _LATER = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
@@ -34,8 +33,7 @@ class HttpPlatform:
         if entry.endpoint is None:
             what = f"The platform {entry.platform_id} has no url."
             raise MapRefused(what, remedy="add one, or choose an adapter that needs none; see docs/platforms.md.")
-        self._tls = TlsFiles(entry.ca_file, entry.client_certificate_file)
-        self._tls.demand_readable()
+        entry.tls.demand_readable()
         self.platform_id = entry.platform_id
         self.looks = entry.status_url is not None
         self._endpoint = entry.endpoint
@@ -55,7 +53,7 @@ class HttpPlatform:
             SignatureRefused: an answer that is not signed by the platform.
             RequestRejected: a 4xx that repeating can't mend.
         """
-        reply = await self._post(self._endpoint, render_unbind(self._entry, items))
+        reply = await self._post(self._endpoint, self._render(items))
         return await self._answers(reply, {item.reference for item in items})
 
     async def look(self, references: Sequence[str]) -> SignedDelivery | None:
@@ -69,31 +67,26 @@ class HttpPlatform:
         reply = await self._post(self._entry.status_url, render_status(self._entry, references))
         return await self._answers(reply, frozenset(references))
 
-    async def ping(self) -> None:
-        """Have the platform show, at its URL, that it reads our signature and holds its key; nothing is asked of it.
-
-        Raises:
-            TargetUnavailable, AnswerMalformed, SignatureRefused, RequestRejected: as :meth:`ask`.
-        """
-        challenge = new_challenge()
-        reply = await self._post(self._endpoint, render_ping(challenge))
-        parse_pong((await self._verified(reply)).body, challenge)
-
     async def _post(self, to: Endpoint, body: bytes) -> Reply:
         at = await asyncio.to_thread(self._clock.now)  # in production the database's, so a blocking call
         signed = sign(self._signing_key, new_delivery_id(), at, body, self._entry.shared_key)
-        return await self._transport.post(to, {"content-type": "application/json", **signed}, body, self._entry.timeout, tls=self._tls)
+        return await self._transport.post(
+            to, {"content-type": "application/json", **signed}, body, self._entry.timeout, tls=self._entry.tls
+        )
+
+    def _render(self, items: Sequence[UnbindItem]) -> bytes:
+        return render_unbind(self._entry, items)
 
     async def _answers(self, reply: Reply, asked: Collection[str]) -> SignedDelivery | None:
         if reply.status in _LATER or (reply.status == HTTPStatus.OK and not reply.body):
             return None
-        delivery = await self._verified(reply)
-        demand_references(parse_answers(delivery.body), asked)
-        return delivery
-
-    async def _verified(self, reply: Reply) -> SignedDelivery:
         if reply.status != HTTPStatus.OK:
             what = f"The platform {self.platform_id} answered with status {reply.status}, which the protocol does not know."
             raise TargetUnavailable(what, remedy="answer 200 with a signed body, or 202; see docs/platforms.md.")
+        return await self._read(reply, asked)
+
+    async def _read(self, reply: Reply, asked: Collection[str]) -> SignedDelivery:
         now = await asyncio.to_thread(self._clock.now)
-        return receive(reply.headers, reply.body, self._entry.keys, now)
+        delivery = receive(reply.headers, reply.body, self._entry.keys, now)
+        demand_references(parse_answers(delivery.body), asked)
+        return delivery

@@ -12,7 +12,9 @@ from fallow.domain.obligations import Category
 from fallow.platforms.endpoints import Endpoint
 from fallow.platforms.map_values import MapValues, refuse
 from fallow.platforms.protocol import MOST_ITEMS
-from fallow.platforms.signing import HmacKey, PublicKey, VerifyingKey
+from fallow.platforms.signing import HmacKey, PublicKey
+from fallow.platforms.tls import TlsFiles
+from fallow.platforms.verifying import VerifyingKey
 
 #: How a number can travel: as itself over TLS, or as HMAC-SHA-256 under the platform's own key.
 NUMBER_FORMS = ("e164", "keyed-hash")
@@ -118,6 +120,11 @@ class PlatformEntry:
     ca_file: str = ""
     client_certificate_file: str = ""
     lanes: int = 3
+
+    @property
+    def tls(self) -> TlsFiles:
+        """What its endpoints want beyond TLS as everybody speaks it."""
+        return TlsFiles(self.ca_file, self.client_certificate_file)
 
     @property
     def shared_key(self) -> HmacKey | None:

@@ -18,10 +18,13 @@ from fallow.domain.obligations import Outcome, RefusalReason
 from fallow.domain.ports import UnbindItem
 
 PONG_TYPE = "fallow.pong.v1"
-#: Longest answer body in bytes, wherever it comes from; a callback of few answers and a response are bounded closer on their way in.
-LONGEST_BODY = 4 * 1024 * 1024
+#: Longest answer body in bytes; a callback is bounded at a quarter of it on its way in (reliability.md S11).
+LONGEST_BODY = 256 * 1024
 #: Most answers in one body, and most numbers in one request: whatever was asked at once can be answered at once.
 MOST_ANSWERS = MOST_ITEMS = 1000
+#: The same of a batch callback.
+LONGEST_BATCH = 4 * 1024 * 1024
+MOST_ANSWERS_IN_BATCH = 20_000
 #: How deep a body may nest (reliability.md S11); the protocol's own need is three.
 DEEPEST = 32
 #: What a platform can say. The other outcomes are the engine's own.
@@ -52,18 +55,23 @@ class Answer(NamedTuple):
     reason: RefusalReason | None = None
 
 
-def parse_answers(body: bytes) -> list[Answer]:
+def parse_answers(body: bytes, longest: int = LONGEST_BODY, most: int = MOST_ANSWERS) -> list[Answer]:
     """Read the body of an answer whose signature has been verified.
+
+    Args:
+        body: its bytes.
+        longest: most bytes.
+        most: most answers.
 
     Raises:
         AnswerMalformed: anything outside the protocol; the message holds nothing of the body.
     """
-    document = _document(body)
+    document = _document(body, longest)
     if not isinstance(document, dict) or document.keys() != {"answers"}:
         raise _malformed("is not an object with the one key `answers`")
     listed = document["answers"]
-    if not isinstance(listed, list) or not 0 < len(listed) <= MOST_ANSWERS:
-        trouble = f"does not list 1 to {MOST_ANSWERS} answers"
+    if not isinstance(listed, list) or not 0 < len(listed) <= most:
+        trouble = f"does not list 1 to {most} answers"
         raise _malformed(trouble)
     answers = [_answer(each) for each in listed]
     if len({answer.reference for answer in answers}) != len(answers):
@@ -102,7 +110,7 @@ def parse_pong(body: bytes, challenge: str) -> None:
     Raises:
         AnswerMalformed: anything but a pong that repeats ``challenge``.
     """
-    document = _document(body)
+    document = _document(body, LONGEST_BODY)
     if not isinstance(document, dict) or document.keys() != {"type", "challenge"} or document["type"] != PONG_TYPE:
         trouble = f"to a ping is not an object of `type` {PONG_TYPE} and `challenge`"
         raise _malformed(trouble)
@@ -111,9 +119,9 @@ def parse_pong(body: bytes, challenge: str) -> None:
         raise _malformed("to a ping does not repeat its challenge")
 
 
-def _document(body: bytes) -> Any:
-    if len(body) > LONGEST_BODY:
-        trouble = f"is longer than {LONGEST_BODY} bytes"
+def _document(body: bytes, longest: int) -> Any:
+    if len(body) > longest:
+        trouble = f"is longer than {longest} bytes"
         raise _malformed(trouble)
     if _depth(body) > DEEPEST:
         trouble = f"nests deeper than {DEEPEST}"

@@ -2,7 +2,7 @@
 
 Under ``v1a`` a platform signs its answers with a key that the engine does not hold, so an answer kept as evidence is one that
 the engine could not have written itself. Under ``v1`` both sides hold the secret, and it is one that it could have written:
-:attr:`VerifyingKey.kind` tells the two apart wherever evidence is shown. Imports cryptography and the domain. Everything here
+the key's ``kind`` tells the two apart wherever evidence is shown. Imports cryptography and the domain. Everything here
 works on raw bytes: nothing of a message is parsed before its signature is verified, and every refusal looks the same to the sender.
 """
 
@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fallow.domain.errors import AnswerMalformed, SettingRefused, SignatureRefused
 from fallow.domain.ports import SignedDelivery
+from fallow.platforms.verifying import VerifyingKey
 
 ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"
@@ -58,32 +59,6 @@ _WEAK_KEYS = frozenset(
 )
 
 
-class VerifyingKey(Protocol):
-    """What verifies a sender's messages.
-
-    Attributes:
-        scheme: of Standard Webhooks, as it begins a signature.
-        kind: what evidence under it proves: ``ed25519`` is the sender's alone, ``hmac-sha256`` is shared with the engine.
-    """
-
-    scheme: ClassVar[str]
-    kind: ClassVar[str]
-
-    @property
-    def text(self) -> str:
-        """The key as people exchange it, or, where it is secret, a mask of it."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """What people compare out of band and evidence cites: SHA-256 of the raw key, in hex."""
-        ...
-
-    def verifies(self, signature: bytes, content: bytes) -> bool:
-        """Tell whether ``signature`` of ``content`` was made with this key."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """What verifies a sender's messages, and can't sign any.
@@ -92,7 +67,6 @@ class PublicKey:
         raw: the 32 bytes of an Ed25519 public key.
     """
 
-    scheme: ClassVar[str] = _ED25519
     kind: ClassVar[str] = "ed25519"
     raw: bytes
 
@@ -136,7 +110,6 @@ class HmacKey:
         secret: its 24 to 64 bytes.
     """
 
-    scheme: ClassVar[str] = _HMAC
     kind: ClassVar[str] = "hmac-sha256"
     secret: bytes
 
@@ -221,6 +194,9 @@ class SigningKey:
         return "<signing key>"
 
 
+_SCHEMES: Mapping[type, str] = {PublicKey: _ED25519, HmacKey: _HMAC}
+
+
 def new_delivery_id() -> str:
     """Return a random id for one message: 130 bits less a trifle, in the form :func:`receive` demands."""
     while _NUMBER_LIKE.search(made := base64.b32encode(secrets.token_bytes(20)).decode().lower()[:26]):
@@ -286,12 +262,13 @@ def verify(keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> None:
 def _verified(keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> list[str]:
     """Return the tokens that one of the keys has made: at least one."""
     well_formed = _ID.match(delivery.delivery_id) and _TIMESTAMP.match(str(delivery.signed_at))
-    if not well_formed or not 0 < max(Counter(key.scheme for key in keys).values(), default=0) <= MOST_KEYS:
+    mine = [(key, _SCHEMES[type(key)]) for key in keys if type(key) in _SCHEMES]  # of another kind: another form's
+    if not well_formed or not 0 < max(Counter(scheme for _, scheme in mine).values(), default=0) <= MOST_KEYS:
         raise _refusal()
     content = _content(delivery.delivery_id, delivery.signed_at, delivery.body)
     candidates = list(_signatures(delivery.signature))
     # Every pair of a scheme is tried, so that the time taken does not tell which key or which token was the good one.
-    verdicts = [(each.token, key.verifies(each.raw, content)) for key in keys for each in candidates if each.scheme == key.scheme]
+    verdicts = [(each.token, key.verifies(each.raw, content)) for key, scheme in mine for each in candidates if each.scheme == scheme]
     good = {token for token, is_good in verdicts if is_good}
     if not good:
         raise _refusal()

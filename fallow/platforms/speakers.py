@@ -8,7 +8,7 @@ from typing import Protocol
 from fallow.platforms.adapters.catalogue import adapter_of
 from fallow.platforms.forms import AnswerForm
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.platforms.signing import VerifyingKey
+from fallow.platforms.verifying import VerifyingKey
 
 
 @dataclass(frozen=True, slots=True)

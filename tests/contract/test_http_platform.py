@@ -1,6 +1,5 @@
 """The HTTP platform against a real socket: what it sends, what it takes for an answer, and what it refuses."""
 
-import asyncio
 import base64
 import contextlib
 import json
@@ -198,43 +197,3 @@ async def test_a_platform_without_a_status_url_is_not_asked() -> None:
         found = await platform.look([REF])
 
     assert (found, platform.looks, server.requests) == (None, False, [])
-
-
-async def ping(answer: Callable[[str], bytes]) -> None:
-    """Ping a platform that answers so to a challenge."""
-    seen: list[Server] = []
-
-    async def play(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer(json.loads(request_of(seen[0])[1])["challenge"]))
-
-    async with meeting(play) as (platform, server):
-        seen.append(server)
-        await platform.ping()
-
-
-def pong(challenge: str, key: SigningKey = PLATFORM) -> bytes:
-    """Return a signed pong."""
-    body = json.dumps({"type": "fallow.pong.v1", "challenge": challenge}).encode()
-    headers = sign(key, "msg_abcdefghijklmnop", datetime.now(UTC), body)
-    return response("200 OK", *(f"{name}: {value}" for name, value in headers.items()), body=body)
-
-
-async def test_a_ping_is_answered_by_a_signed_pong() -> None:
-    """The platform shows that it reads our signature and holds its key."""
-    await ping(pong)
-
-
-@pytest.mark.parametrize(
-    ("answer", "error"),
-    [
-        (lambda challenge: pong(challenge, ENGINE), SignatureRefused),
-        (lambda challenge: pong(challenge[::-1] + "a"), AnswerMalformed),
-        (lambda _: answered("clear"), AnswerMalformed),
-        (lambda _: response("202 Accepted"), TargetUnavailable),
-    ],
-    ids=["our own key", "another challenge", "an answer", "later"],
-)
-async def test_anything_but_a_signed_pong_proves_nothing(answer: Callable[[str], bytes], error: type[Exception]) -> None:
-    """A ping has no later."""
-    with pytest.raises(error):
-        await ping(answer)
