@@ -1,4 +1,4 @@
-"""All platforms of a benchmark in one process: each request is answered at once and in full, ``unbound``, signed in the response.
+"""All platforms of a benchmark in one process: each request is answered at once and in full, ``clear``, signed in the response.
 
 Checks nothing of the request: what is measured is the engine. Imports the standard library and the simulator's own signing.
 Run as ``python -m bench.answering_server KEYS.json``; prints its port. ``KEYS.json``: platform id -> secret key ``whsk_…``.
@@ -10,7 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from fallow.local.processes import LOOPBACK
-from fallow.local.simulator_signing import new_message_id, sign
+from fallow.local.simulator_signing import answers_body, new_message_id, sign
+
+
+def pong(ping: dict[str, str]) -> bytes:
+    """Return the body that answers a ping."""
+    return json.dumps({"type": "fallow.pong.v1", "challenge": ping["challenge"]}).encode()
 
 
 def answers(secrets: dict[str, str]) -> type[BaseHTTPRequestHandler]:
@@ -25,8 +30,11 @@ def answers(secrets: dict[str, str]) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            said = [{"reference": item["reference"], "outcome": "unbound"} for item in asked["items"]]
-            body = json.dumps({"answers": said}).encode()
+            body = (
+                pong(asked)
+                if asked["type"] == "fallow.ping.v1"
+                else answers_body([(item["reference"], "clear") for item in asked["items"]])
+            )
             self.send_response(200)
             for name, value in sign(secrets[self.path.strip("/")], new_message_id(), body).items():
                 self.send_header(name, value)

@@ -155,9 +155,13 @@ class Endpoint:
         whole = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         signature = base64.b64decode(headers["webhook-signature"].removeprefix("v1a,"))
         Ed25519PublicKey.from_public_bytes(base64.b64decode(self.engine_key.removeprefix("whpk_"))).verify(signature, whole)
-        items = json.loads(body)["items"]
+        order = json.loads(body)
+        if order["type"] == "fallow.ping.v1":
+            pong = json.dumps({"type": "fallow.pong.v1", "challenge": order["challenge"]}).encode()
+            return 200, pong, self._signed(pong)
+        items = order["items"]
         self.asked.setdefault(platform, []).extend(item["number"] for item in items)
-        said = json.dumps({"answers": [{"reference": item["reference"], "outcome": "unbound"} for item in items]}).encode()
+        said = json.dumps({"answers": [{"reference": item["reference"], "outcome": "clear"} for item in items]}).encode()
         if platform == "own-pay":
             return 200, said, self._signed(said)
         threading.Thread(target=self._call_back, args=(platform, said)).start()

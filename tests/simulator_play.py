@@ -20,14 +20,14 @@ from fallow.local.simulator_http import Exchange, Response, listen
 from fallow.platforms.http_platform import HttpPlatform
 from fallow.platforms.platform_map import PlatformEntry, load_platform_map
 from fallow.platforms.protocol import Answer, parse_answers
-from fallow.platforms.signing import SigningKey, receive
+from fallow.platforms.signing import SigningKey, new_delivery_id, receive, sign
 from fallow.platforms.transport import Transport
 
 ENGINE = SigningKey.generate()
 NUMBERS = [f"+4477009{i:05}" for i in range(40)]
 DISCONNECTED = datetime(2026, 1, 31, tzinfo=UTC)
 HEADER = "number,country,carrier,range_holder,class,disconnected_at,reason,prior_holders,hold_reference,source_ref"
-PAYMENT = "pennywell-pay"
+PAYMENT, SOCIAL = "pennywell-pay", "larkchat"
 
 
 class Wall:
@@ -81,6 +81,18 @@ class Play:
         """Ask as the engine does; return what the response said."""
         delivery = await HttpPlatform(self.entries[platform], self.transport, key, Wall()).ask(items)
         return [] if delivery is None else parse_answers(delivery.body)
+
+    async def look(self, *items: UnbindItem, platform: str = PAYMENT) -> list[Answer]:
+        """Ask how items stand, as the engine does; return what the response said."""
+        delivery = await HttpPlatform(self.entries[platform], self.transport, ENGINE, Wall()).look([item.reference for item in items])
+        return [] if delivery is None else parse_answers(delivery.body)
+
+    async def post(self, body: bytes, platform: str = PAYMENT) -> bytes:
+        """Send another request of the engine's; return the body of the response, whose signature has been verified."""
+        entry, now = self.entries[platform], datetime.now(UTC)
+        assert entry.endpoint is not None
+        reply = await self.transport.post(entry.endpoint, sign(ENGINE, new_delivery_id(), now, body), body, 5)
+        return receive(reply.headers, reply.body, entry.keys, datetime.now(UTC)).body
 
     async def control(self, method: str, path: str, **order: object) -> Any:
         """Use the simulator's controls."""

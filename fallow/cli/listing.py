@@ -148,7 +148,8 @@ def _print_cycle(found: dict[str, Any]) -> None:
         print_line(f"ATTENTION {' '.join(filter(None, (each['reason'], each['target_id'])))}: {each['next']}")
     _print_list("holds", found["holds"], ("hold_id", "reference", "review_on", "placed_by", "placed_at"))
     _print_list("proposals", found["proposals"], ("proposal_id", "command", "proposed_by", "proposed_at"))
-    _print_list("obligations", found["obligations"], ("target_id", "kind", "status", "outcome", "attempts", "asked", "due_at"))
+    owed = [{**each, "signed_under": each["signed_by"] and each["signed_by"]["kind"]} for each in found["obligations"]]
+    _print_list("obligations", owed, ("target_id", "kind", "status", "outcome", "signed_under", "attempts", "asked", "due_at"))
     print_line("timeline")
     print_table(("at", "event", ""), [(_short(each["at"]), each["kind"], _words(each["body"])) for each in found["timeline"]])
 

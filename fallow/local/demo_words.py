@@ -10,9 +10,7 @@ from rich.text import Text
 
 _MOVED = {
     "wiped": "wiped, then read back on another connection:",
-    "unbound": "unbound",
-    "not_bound": "was never bound there",
-    "clear": "label cleared",
+    "clear": "nothing of the former holder is bound there",
     "refused": "REFUSED",
 }
 _TO_CLEAR = {"records": "records to wipe at", "platform": "platforms to unbind from"}

@@ -18,7 +18,7 @@ from pathlib import Path
 from fallow.local.simulator_callbacks import Callbacks
 from fallow.local.simulator_desk import Desk
 from fallow.local.simulator_http import Exchange, Response, json_response, listen
-from fallow.local.simulator_plays import Behaviour, Line, Plays, category, platform_names, read_lines, read_scenario
+from fallow.local.simulator_plays import CAN_BE_ASKED, Behaviour, Line, Plays, category, platform_names, read_lines, read_scenario
 from fallow.local.simulator_signing import keep_keys, public_half
 from fallow.local.simulator_truth import Truth
 
@@ -27,7 +27,7 @@ _TABLE = """[[platform]]
 id = "{platform}"
 category = "{category}"
 url = "http://127.0.0.1:{port}/{platform}/unbind"
-allow_loopback = true
+{status_url}allow_loopback = true
 public_keys = ["{public_key}"]
 batch = {batch}
 rate_per_second = 100.0
@@ -49,8 +49,8 @@ class Simulator:
     async def answer(self, exchange: Exchange) -> Response:
         """Answer one request."""
         match exchange.method, exchange.path.strip("/").split("/"):
-            case "POST", [platform, "unbind"] if platform in self._platforms:
-                return await self._desk.unbind(platform, exchange)
+            case "POST", [platform, "unbind" | "status" as asked] if platform in self._platforms:
+                return await {"unbind": self._desk.unbind, "status": self._desk.status}[asked](platform, exchange)
             case "GET", ["state"]:
                 return json_response(200, self._state())
             case "GET", ["requests"]:
@@ -127,6 +127,7 @@ def _write_map(options: argparse.Namespace, keys: dict[str, str], platforms: Seq
             platform=platform,
             category=category(platform),
             port=port,
+            status_url=f'status_url = "http://127.0.0.1:{port}/{platform}/status"\n' if category(platform) in CAN_BE_ASKED else "",
             public_key=public_half(keys[platform]),
             batch=options.batch,
             remind_after=options.remind_after,

@@ -6,12 +6,11 @@ Imports httpx and the simulator's own modules.
 import asyncio
 import contextlib
 import itertools
-import json
 from collections.abc import Coroutine, Mapping, Sequence
 
 import httpx
 
-from fallow.local.simulator_signing import new_message_id, sign
+from fallow.local.simulator_signing import answers_body, new_message_id, sign
 from fallow.local.simulator_truth import Truth
 
 _FIRST_WAIT = 0.5
@@ -45,7 +44,7 @@ class Callbacks:
     async def call(self, platform: str, answers: Sequence[tuple[str, str]], after: float = 0.0, times: int = 1) -> None:
         """Send (reference, outcome) pairs as one message, until it is taken; further ``times`` are byte for byte the same."""
         await asyncio.sleep(after)
-        body = json.dumps({"answers": [{"reference": ref, "outcome": outcome} for ref, outcome in answers]}).encode()
+        body = answers_body(answers)
         message_id = new_message_id()
         headers = await self._until_taken(platform, message_id, body)
         self._truth.said(platform, dict(answers), "callback", message_id)

@@ -1,4 +1,4 @@
-"""What a simulated platform does with one unbind request, faults included. Uses the simulator's own modules only."""
+"""What a simulated platform does with one request, faults included. Uses the simulator's own modules only."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from fallow.local.simulator_callbacks import Callbacks
 from fallow.local.simulator_http import Dropped, Exchange, Response
 from fallow.local.simulator_plays import Behaviour, Plays, instant, read_instant
-from fallow.local.simulator_signing import is_signed, new_message_id, sign
+from fallow.local.simulator_signing import answers_body, is_signed, new_message_id, sign
 from fallow.local.simulator_truth import Truth
 
 _BUSY_TIMES = 2
@@ -84,14 +84,15 @@ class Desk:
     refused: int = 0
 
     async def unbind(self, platform: str, exchange: Exchange) -> Response:
-        """Do what the request asks, and answer as the numbers in it are played."""
+        """Do what the request asks, and answer as the numbers in it are played; answer a ping with a pong."""
         self.requests += 1
-        if not is_signed(self.engine_key, exchange.headers, exchange.body):
-            self.refused += 1
-            self.truth.note("refused-signature", platform)
+        if not self._is_engine(platform, exchange):
             return Response(401)
         try:
-            asked = [self._asked(platform, item) for item in json.loads(exchange.body)["items"]]
+            order = json.loads(exchange.body)
+            if order["type"] == "fallow.ping.v1":
+                return self._pong(platform, str(order["challenge"]))
+            asked = [self._asked(platform, item) for item in order["items"]]
         except (ValueError, KeyError, TypeError):
             self.truth.note("malformed", platform)
             return Response(400)
@@ -102,6 +103,30 @@ class Desk:
         if fault is Behaviour.BUSY:
             return Response(503, headers={"retry-after": "1"})
         return await self._effect(platform, exchange, asked, fault)
+
+    async def status(self, platform: str, exchange: Exchange) -> Response:
+        """Say what was decided for the references asked; what is not decided yet is left out."""
+        if not self._is_engine(platform, exchange):
+            return Response(401)
+        try:
+            references = [str(each) for each in json.loads(exchange.body)["references"]]
+        except (ValueError, KeyError, TypeError):
+            self.truth.note("malformed", platform)
+            return Response(400)
+        decided = self.truth.decided(platform, references)
+        self.truth.note("looked", platform, references=references, decided=len(decided))
+        return self._respond(platform, decided, "status") if decided else Response(204)
+
+    def _is_engine(self, platform: str, exchange: Exchange) -> bool:
+        signed = is_signed(self.engine_key, exchange.headers, exchange.body)
+        if not signed:
+            self.refused += 1
+            self.truth.note("refused-signature", platform)
+        return signed
+
+    def _pong(self, platform: str, challenge: str) -> Response:
+        self.truth.note("pinged", platform)
+        return self._signed(platform, new_message_id(), json.dumps({"type": "fallow.pong.v1", "challenge": challenge}).encode())
 
     def withhold(self, after: int, seconds: float) -> None:
         """Withhold responses from the ``after``-th request from now on, until released or ``seconds`` have passed."""
@@ -198,12 +223,14 @@ class Desk:
             await asyncio.gather(gone, let_go, return_exceptions=True)
         return still_there
 
-    def _respond(self, platform: str, answers: dict[str, str]) -> Response:
+    def _respond(self, platform: str, answers: dict[str, str], by: str = "response") -> Response:
         if not answers:
             return Response(202)
-        body = json.dumps({"answers": [{"reference": ref, "outcome": outcome} for ref, outcome in answers.items()]}).encode()
         message_id = new_message_id()
-        self.truth.said(platform, answers, "response", message_id)
+        self.truth.said(platform, answers, by, message_id)
+        return self._signed(platform, message_id, answers_body(list(answers.items())))
+
+    def _signed(self, platform: str, message_id: str, body: bytes) -> Response:
         return Response(200, body, {"content-type": "application/json", **sign(self.keys[platform], message_id, body)})
 
 

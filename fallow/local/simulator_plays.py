@@ -23,6 +23,11 @@ NAMES: Mapping[str, str] = {
     "government": "shirehall",
 }
 
+#: Platforms of this category say which clearance it was, as all did before; the others say what is recommended.
+_TELLS = "social"
+#: Platforms of these categories can be asked how something stands.
+CAN_BE_ASKED = frozenset({"payment", "bank"})
+
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
 _BOUND_PER_CENT = 60
 _LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
@@ -101,7 +106,7 @@ class Plays:
         """Return what ``platform`` says once it has acted."""
         if self.refuses(platform, number):
             return "refused"
-        if category(platform) == "call-label":
+        if category(platform) != _TELLS:
             return "clear"
         return "unbound" if accounts_cut else "not_bound"
 

@@ -1,4 +1,4 @@
-"""The simulator's own signing and verifying of Standard Webhooks ``v1a``, written apart from the engine's.
+"""The simulator's own wording and signing, Standard Webhooks ``v1a``, written apart from the engine's.
 
 Both sides check each other: a mistake in either breaks the conversation. Imports cryptography only.
 """
@@ -7,7 +7,7 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -31,11 +31,17 @@ def is_signed(public: str, headers: Mapping[str, str], body: bytes) -> bool:
     try:
         message_id, at = headers["webhook-id"], headers["webhook-timestamp"]
         fresh = abs(time.time() - int(at)) <= _WINDOW
-        scheme, signature = headers["webhook-signature"].split(",")
+        scheme, signature = headers["webhook-signature"].split(" ")[0].split(",")
         key.verify(base64.b64decode(signature), f"{message_id}.{at}.".encode() + body)
     except (KeyError, ValueError, InvalidSignature):
         return False
     return fresh and scheme == "v1a"
+
+
+def answers_body(answers: Sequence[tuple[str, str]]) -> bytes:
+    """Return the body that gives (reference, outcome) pairs; a refusal says why."""
+    reason = {"refused": {"reason": "dispute"}}
+    return json.dumps({"answers": [{"reference": ref, "outcome": said, **reason.get(said, {})} for ref, said in answers]}).encode()
 
 
 def public_half(secret: str) -> str:

@@ -74,8 +74,14 @@ class Truth:
         """Remember what is said about a reference, now and at every repeat."""
         self._db.execute("UPDATE requests SET outcome = ? WHERE platform = ? AND reference = ?", (outcome, platform, reference))
 
+    def decided(self, platform: str, references: Iterable[str]) -> dict[str, str]:
+        """Return what was decided, by reference; what is not decided yet, or was never asked, is left out."""
+        query = "SELECT outcome FROM requests WHERE platform = ? AND reference = ? AND outcome IS NOT NULL"
+        found = {each: self._db.execute(query, (platform, each)).fetchone() for each in references}
+        return {each: row["outcome"] for each, row in found.items() if row is not None}
+
     def said(self, platform: str, answers: Mapping[str, str], by: str, delivery: str) -> None:
-        """Remember that answers (reference -> outcome) have been given: by "response" or by "callback"."""
+        """Remember that answers (reference -> outcome) have been given: by "response", by "callback" or by "status"."""
         for reference, outcome in answers.items():
             if outcome != "accepted":
                 rows = self._db.execute(

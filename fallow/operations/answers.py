@@ -10,9 +10,10 @@ from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import AnswerMalformed, SignatureRefused
 from fallow.domain.events import Kind, canonical
 from fallow.domain.lifecycle import State
-from fallow.domain.obligations import Outcome, Status, shown
+from fallow.domain.obligations import Outcome, RefusalReason, Status, shown
 from fallow.domain.ports import SignedDelivery
 from fallow.operations.installation import Installation
+from fallow.platforms.speakers import Speaker
 from fallow.store import cycles, inbox, obligations
 from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, HoldRow, ObligationRow
@@ -53,11 +54,11 @@ def apply_delivery(
     speaker.form.signer(speaker.keys, delivery)
     owed = _owed(tx, speaker.speaks_for, [reference for reference, _ in said])
     rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in owed.values()])}
-    evidence = inbox.digest(speaker_id, delivery)
+    evidence, reasons = inbox.digest(speaker_id, delivery), _reasons(speaker, delivery, said)
     for reference, outcome in said:
         if reference in owed:
             tx.session.refresh(owed[reference])  # read before the cycle was locked: another answer may have come first
-            _apply(tx, rows[owed[reference].cycle_id], owed[reference], outcome, evidence)
+            _apply(tx, rows[owed[reference].cycle_id], owed[reference], outcome, evidence, reasons.get(reference))
     obligations.wake_completed(tx, list(rows.values()))
     results = {reference: "accepted" if reference in owed else "unknown" for reference, _ in said}
     return installation.inbox.keep(tx, speaker_id, delivery, canonical({"answers": results})).ack
@@ -69,14 +70,22 @@ def _owed(tx: Tx, targets: Collection[str], references: list[str]) -> dict[str, 
     return {row.reference: row for row in tx.session.exec(query)}
 
 
-def _apply(tx: Tx, cycle: CycleRow, row: ObligationRow, outcome: Outcome, evidence: str) -> None:
+def _reasons(speaker: Speaker, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]) -> dict[str, RefusalReason]:
+    """Return why it refuses, by reference, where it says so; read again only where it refuses something."""
+    if all(outcome is not Outcome.REFUSED for _, outcome in said):
+        return {}
+    return {answer.reference: answer.reason for answer in speaker.form.read(delivery.body) if answer.reason is not None}
+
+
+def _apply(tx: Tx, cycle: CycleRow, row: ObligationRow, outcome: Outcome, evidence: str, reason: RefusalReason | None) -> None:
     contradicted = Attention(Reason.PLATFORM_CONTRADICTED, row.target_id) in cycles.facts(cycle).attention
     change = move(Status(row.status), outcome, contradicted=contradicted)
     if change.status is None:
         if change.raises is not None:
             obligations.raise_at_target(tx, cycle, row, change.raises)
         return
-    obligations.shift(tx, cycle, row, change.status, shown(outcome), evidence, change.raises)
+    why = () if reason is None else (str(reason),)
+    obligations.shift(tx, cycle, row, change.status, shown(outcome), evidence, change.raises, why)
     if change.raises is Reason.PLATFORM_CONTRADICTED and cycle.state == State.RESELLABLE:
         place_hold(tx, cycle, "engine", f"contradicted by {row.target_id}")  # a hold blocks the sale
 

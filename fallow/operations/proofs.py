@@ -9,9 +9,11 @@ from fallow.domain.errors import FallowError
 from fallow.domain.gate import Proof
 from fallow.domain.obligations import Outcome, TargetKind, shown
 from fallow.operations.installation import Installation
-from fallow.platforms.forms import FORMS
+from fallow.platforms.forms import FORMS, AnswerForm
+from fallow.platforms.verifying import VerifyingKey
 from fallow.store import retention
 from fallow.store.engine import Tx
+from fallow.store.inbox import Kept
 from fallow.store.tables import EvidenceRow, ObligationRow
 
 
@@ -76,15 +78,36 @@ def _attestation(tx: Tx, row: ObligationRow) -> Proof | None:
     return Proof(row.target_id, TargetKind.PLATFORM, str(row.evidence), True, Outcome.ATTESTED)
 
 
-def _answer(tx: Tx, installation: Installation, row: ObligationRow) -> Proof | None:
+def signer(tx: Tx, installation: Installation, row: ObligationRow) -> dict[str, str] | None:
+    """Return whose key signed the answer that an obligation cites: its speaker, kind and fingerprint.
+
+    Kind ``hmac-sha256`` means a secret that the engine holds too: such an answer is one that the operator could have made. None where
+    no platform's answer is cited, or it does not verify any more.
+    """
+    if row.kind != TargetKind.PLATFORM or row.evidence is None or row.outcome == Outcome.ATTESTED:
+        return None
+    found = _signed(tx, installation, row)
+    return None if found is None else {"speaker": found[0].speaker_id, "kind": found[1].kind, "fingerprint": found[1].fingerprint}
+
+
+def _signed(tx: Tx, installation: Installation, row: ObligationRow) -> tuple[Kept, VerifyingKey, AnswerForm] | None:
     kept = installation.inbox.by_digest(tx, str(row.evidence))
     speaker = None if kept is None else installation.speakers.at(kept.speaker_id, kept.received_at)
     if kept is None or speaker is None or row.target_id not in speaker.speaks_for:
         return None
     form = FORMS.get(kept.delivery.scheme)
     try:
-        if form is None or not form.signer(speaker.keys, kept.delivery):
-            return None
+        return None if form is None else (kept, form.signer(speaker.keys, kept.delivery), form)
+    except FallowError:
+        return None
+
+
+def _answer(tx: Tx, installation: Installation, row: ObligationRow) -> Proof | None:
+    signed = _signed(tx, installation, row)
+    if signed is None:
+        return None
+    kept, _, form = signed
+    try:
         said = {answer.reference: answer.outcome for answer in form.read(kept.delivery.body)}
     except FallowError:
         return None

@@ -17,6 +17,7 @@ from fallow.domain.obligations import Status
 from fallow.domain.people import Action, Person
 from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
+from fallow.operations.proofs import signer
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
 from fallow.store.tables import BatchRow, CycleRow, HoldRow, ObligationRow, ProposalRow, RejectionRow, TargetRow
@@ -42,7 +43,9 @@ def show(installation: Installation, person: Person, cycle_id: str) -> dict[str,
             **_reached(row),
             "policy": _policy(tx, row),
             "holds": _open_holds(tx, cycle_id),
-            "obligations": [_obligation(each) for each in obligations.of_cycle(tx, cycle_id)],
+            "obligations": [
+                {**_obligation(each), "signed_by": signer(tx, installation, each)} for each in obligations.of_cycle(tx, cycle_id)
+            ],
             "proposals": _open_proposals(tx, cycle_id),
             "timeline": [{"kind": str(event.kind), "at": iso(event.at), "body": dict(event.body)} for event in cycles.events(tx, cycle_id)],
         }

@@ -12,8 +12,8 @@ from typing import Protocol
 from fallow.domain.errors import SignatureRefused
 from fallow.domain.ports import SignedDelivery
 from fallow.platforms import signing
-from fallow.platforms.protocol import Answer, parse_answers
-from fallow.platforms.signing import PublicKey
+from fallow.platforms.protocol import LONGEST_BATCH, MOST_ANSWERS_IN_BATCH, Answer, parse_answers
+from fallow.platforms.verifying import VerifyingKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class AnswerForm(Protocol):
 
     scheme: str
 
-    def receive(self, headers: Mapping[str, str], body: bytes, keys: Sequence[PublicKey], now: datetime) -> SignedDelivery:
+    def receive(self, headers: Mapping[str, str], body: bytes, keys: Sequence[VerifyingKey], now: datetime) -> SignedDelivery:
         """Verify a message that has just come in, before anything of it is parsed.
 
         Raises:
@@ -49,7 +49,7 @@ class AnswerForm(Protocol):
         """
         ...
 
-    def signer(self, keys: Sequence[PublicKey], delivery: SignedDelivery) -> PublicKey:
+    def signer(self, keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> VerifyingKey:
         """Verify a kept message again, without a time window, and return the key that signed it.
 
         Raises:
@@ -75,11 +75,11 @@ class WebhookForm:
 
     scheme = "webhook"
 
-    def receive(self, headers: Mapping[str, str], body: bytes, keys: Sequence[PublicKey], now: datetime) -> SignedDelivery:
+    def receive(self, headers: Mapping[str, str], body: bytes, keys: Sequence[VerifyingKey], now: datetime) -> SignedDelivery:
         """See :class:`AnswerForm`."""
         return signing.receive(headers, body, keys, now)
 
-    def signer(self, keys: Sequence[PublicKey], delivery: SignedDelivery) -> PublicKey:
+    def signer(self, keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> VerifyingKey:
         """See :class:`AnswerForm`."""
         for key in keys:
             try:
@@ -92,7 +92,7 @@ class WebhookForm:
 
     def read(self, body: bytes) -> list[Answer]:
         """See :class:`AnswerForm`."""
-        return parse_answers(body)
+        return parse_answers(body, LONGEST_BATCH, MOST_ANSWERS_IN_BATCH)  # routes and transport bound what comes in
 
     def acknowledge(self, ack: str) -> Acknowledgement:
         """See :class:`AnswerForm`."""

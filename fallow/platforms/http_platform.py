@@ -1,13 +1,15 @@
 """A platform that speaks our protocol over HTTP: the adapter behind ``ports.Platform``."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 
 from fallow.domain.errors import MapRefused, TargetUnavailable
 from fallow.domain.ports import Clock, SignedDelivery, UnbindItem
+from fallow.platforms.endpoints import Endpoint
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.platforms.protocol import demand_asked, parse_answers, render_items
+from fallow.platforms.protocol import demand_references, parse_answers
+from fallow.platforms.request_bodies import render_status, render_unbind
 from fallow.platforms.signing import SigningKey, new_delivery_id, receive, sign
 from fallow.platforms.transport import Reply, Transport
 
@@ -19,21 +21,21 @@ class HttpPlatform:
 
     Attributes:
         platform_id: its id in the map.
-        looks: whether it can be asked how something stands.
+        looks: whether it can be asked how something stands: where it registered a status URL.
     """
-
-    looks = False
 
     def __init__(self, entry: PlatformEntry, transport: Transport, signing_key: SigningKey, clock: Clock) -> None:
         """Take the platform's entry, the way out, the engine's key and the clock that dates signatures.
 
         Raises:
-            MapRefused: the entry has no URL.
+            MapRefused: the entry has no URL, or names a file that can't be used.
         """
         if entry.endpoint is None:
             what = f"The platform {entry.platform_id} has no url."
             raise MapRefused(what, remedy="add one, or choose an adapter that needs none; see docs/platforms.md.")
+        entry.tls.demand_readable()
         self.platform_id = entry.platform_id
+        self.looks = entry.status_url is not None
         self._endpoint = entry.endpoint
         self._entry = entry
         self._transport = transport
@@ -51,24 +53,40 @@ class HttpPlatform:
             SignatureRefused: an answer that is not signed by the platform.
             RequestRejected: a 4xx that repeating can't mend.
         """
-        body = render_items(items)
+        reply = await self._post(self._endpoint, self._render(items))
+        return await self._answers(reply, {item.reference for item in items})
+
+    async def look(self, references: Sequence[str]) -> SignedDelivery | None:
+        """Ask how obligations stand; see :meth:`fallow.domain.ports.Platform.look`. None also where it offers no status query.
+
+        Raises:
+            TargetUnavailable, AnswerMalformed, SignatureRefused, RequestRejected: as :meth:`ask`.
+        """
+        if self._entry.status_url is None:
+            return None
+        reply = await self._post(self._entry.status_url, render_status(self._entry, references))
+        return await self._answers(reply, frozenset(references))
+
+    async def _post(self, to: Endpoint, body: bytes) -> Reply:
         at = await asyncio.to_thread(self._clock.now)  # in production the database's, so a blocking call
-        headers = {"content-type": "application/json", **sign(self._signing_key, new_delivery_id(), at, body)}
-        reply = await self._transport.post(self._endpoint, headers, body, self._entry.timeout)
+        signed = sign(self._signing_key, new_delivery_id(), at, body, self._entry.shared_key)
+        return await self._transport.post(
+            to, {"content-type": "application/json", **signed}, body, self._entry.timeout, tls=self._entry.tls
+        )
+
+    def _render(self, items: Sequence[UnbindItem]) -> bytes:
+        return render_unbind(self._entry, items)
+
+    async def _answers(self, reply: Reply, asked: Collection[str]) -> SignedDelivery | None:
         if reply.status in _LATER or (reply.status == HTTPStatus.OK and not reply.body):
             return None
         if reply.status != HTTPStatus.OK:
             what = f"The platform {self.platform_id} answered with status {reply.status}, which the protocol does not know."
             raise TargetUnavailable(what, remedy="answer 200 with a signed body, or 202; see docs/platforms.md.")
-        return await self._read(reply, items)
+        return await self._read(reply, asked)
 
-    async def look(self, references: Sequence[str]) -> SignedDelivery | None:
-        """Offer no status query; see :meth:`fallow.domain.ports.Platform.look`."""
-        del references
-        return None
-
-    async def _read(self, reply: Reply, items: Sequence[UnbindItem]) -> SignedDelivery:
+    async def _read(self, reply: Reply, asked: Collection[str]) -> SignedDelivery:
         now = await asyncio.to_thread(self._clock.now)
-        delivery = receive(reply.headers, reply.body, self._entry.public_keys, now)
-        demand_asked(parse_answers(delivery.body), items)
+        delivery = receive(reply.headers, reply.body, self._entry.keys, now)
+        demand_references(parse_answers(delivery.body), asked)
         return delivery

@@ -115,9 +115,10 @@ class MapValues:
             return ""
         encoded = value.removeprefix(prefix) if isinstance(value, str) and value.startswith(prefix) else "-"
         try:
-            length = len(base64.b64decode(encoded, validate=True))
+            raw = base64.b64decode(encoded, validate=True)
         except ValueError:
-            length = 0
+            raw = b""
+        length = len(raw) if base64.b64encode(raw).decode() == encoded else 0
         if not _LEAST_SECRET <= length <= _MOST_SECRET:
             self.refuse(key, "is not a secret of its form", f"write `{prefix}` and the base64 of 24 to 64 random bytes.")
         return str(value)

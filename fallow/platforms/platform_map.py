@@ -12,7 +12,9 @@ from fallow.domain.obligations import Category
 from fallow.platforms.endpoints import Endpoint
 from fallow.platforms.map_values import MapValues, refuse
 from fallow.platforms.protocol import MOST_ITEMS
-from fallow.platforms.signing import PublicKey
+from fallow.platforms.signing import HmacKey, PublicKey
+from fallow.platforms.tls import TlsFiles
+from fallow.platforms.verifying import VerifyingKey
 
 #: How a number can travel: as itself over TLS, or as HMAC-SHA-256 under the platform's own key.
 NUMBER_FORMS = ("e164", "keyed-hash")
@@ -28,6 +30,8 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "manual": (),
 }
 _NEEDS_VIA_HUB: tuple[str, ...] = ()
+#: Adapters whose answers may be signed with the shared secret instead of a key of the platform's own.
+_SIGN_WEBHOOKS = frozenset({"generic", "hub"})
 _ID = re.compile(r"[a-z][a-z0-9-]{1,40}\Z", re.ASCII)
 _ID_OR_NONE = re.compile(r"([a-z][a-z0-9-]{1,40})?\Z", re.ASCII)
 _PATH = re.compile(r"(/[!-~]{1,400})?\Z", re.ASCII)
@@ -69,7 +73,7 @@ class PlatformEntry:
         platform_id: its name everywhere: ``[a-z][a-z0-9-]{1,40}``.
         category: what it is to the former holder.
         endpoint: where requests go.
-        public_keys: one to four keys, any of which may sign its answers.
+        public_keys: up to four keys, any of which may sign its answers; none only beside a shared secret, or at a hub's member.
         batch: most items in one request.
         rate_per_second: items per second.
         remind_after: seconds without an answer after which it is asked again.
@@ -116,6 +120,22 @@ class PlatformEntry:
     ca_file: str = ""
     client_certificate_file: str = ""
     lanes: int = 3
+
+    @property
+    def tls(self) -> TlsFiles:
+        """What its endpoints want beyond TLS as everybody speaks it."""
+        return TlsFiles(self.ca_file, self.client_certificate_file)
+
+    @property
+    def shared_key(self) -> HmacKey | None:
+        """The shared secret as a key, where there is one."""
+        return HmacKey.from_text(self.shared_secret) if self.shared_secret else None
+
+    @property
+    def keys(self) -> tuple[VerifyingKey, ...]:
+        """Every key that may sign its answers; those that only the platform holds come first, so that evidence cites them."""
+        shared = self.shared_key
+        return self.public_keys if shared is None else (*self.public_keys, shared)
 
 
 def load_platform_map(path: Path) -> dict[str, PlatformEntry]:
@@ -164,6 +184,8 @@ def read_registration(where: str, table: object) -> PlatformEntry:
     values = MapValues(where, {**_DEFAULTS, **table})
     adapter, via = values.one_of("adapter", tuple(_NEEDS)), values.text("via", _ID_OR_NONE, "the id of a hub of this map, or nothing")
     needed = _NEEDS_VIA_HUB if via else _NEEDS[adapter]
+    if table.get("shared_secret") and adapter in _SIGN_WEBHOOKS:
+        needed = tuple(key for key in needed if key != "public_keys")
     for key in (*_REQUIRED, *needed):
         if key not in table:
             refuse(f"{where}: {key}", "is missing", f"add `{key} = …`; see docs/platforms.md.")

@@ -2,14 +2,27 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 #: The longest wait a target can impose; a bigger figure is cut to it.
 LONGEST_WAIT = timedelta(days=1)
 
 _SECONDS = re.compile(r"[0-9]{1,20}\Z", re.ASCII)
-# Only the preferred form of an HTTP date; the two obsolete ones count as garbage.
-_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT\Z", re.ASCII)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_LONG_DAY = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
+_MONTH = f"(?P<month>{'|'.join(_MONTHS)})"
+_TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+# The three spellings of an HTTP date, RFC 9110 section 5.6.7: IMF-fixdate, and the two obsolete ones that recipients must still read.
+_DATES = tuple(
+    re.compile(rf"{form}\Z", re.ASCII)
+    for form in (
+        f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT",
+        f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT",
+        f"{_DAY} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})",
+    )
+)
+_FUTURE_YEARS = 50
+_LEAP_SECOND = 60
 
 
 def read_retry_after(text: str | None, now: datetime) -> float | None:
@@ -18,11 +31,24 @@ def read_retry_after(text: str | None, now: datetime) -> float | None:
         return None
     if _SECONDS.match(text):
         return min(float(text), LONGEST_WAIT.total_seconds())
-    if not _DATE.match(text):
-        return None
+    at = next((_instant(found, now) for form in _DATES if (found := form.match(text))), None)
+    return None if at is None else max(timedelta(0), min(at - now, LONGEST_WAIT)).total_seconds()
+
+
+def _instant(found: re.Match[str], now: datetime) -> datetime | None:
+    year, second = int(found["year"]), int(found["second"])
+    if len(found["year"]) == 2:  # noqa: PLR2004 - RFC 850's two digits
+        year = _century(year, now)
+    if second == _LEAP_SECOND:
+        second = 59
     try:
-        at = parsedate_to_datetime(text)
+        month = _MONTHS.index(found["month"]) + 1
+        return datetime(year, month, int(found["day"]), int(found["hour"]), int(found["minute"]), second, tzinfo=UTC)
     except ValueError:
         return None
-    wait = at.replace(tzinfo=UTC) - now
-    return max(timedelta(0), min(wait, LONGEST_WAIT)).total_seconds()
+
+
+def _century(two_digits: int, now: datetime) -> int:
+    """Return the year: one that seems more than 50 years ahead is the latest in the past with the same digits (RFC 9110 section 5.6.7)."""
+    year = now.year - now.year % 100 + two_digits
+    return year - 100 if year > now.year + _FUTURE_YEARS else year

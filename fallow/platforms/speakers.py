@@ -8,7 +8,7 @@ from typing import Protocol
 from fallow.platforms.adapters.catalogue import adapter_of
 from fallow.platforms.forms import AnswerForm
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.platforms.signing import PublicKey
+from fallow.platforms.verifying import VerifyingKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Speaker:
     """
 
     platform_id: str
-    keys: tuple[PublicKey, ...]
+    keys: tuple[VerifyingKey, ...]
     form: AnswerForm
     speaks_for: frozenset[str]
 
@@ -60,9 +60,9 @@ class MappedSpeakers:
 
 def speaker_of(entry: PlatformEntry, entries: Mapping[str, PlatformEntry]) -> Speaker | None:
     """Return the speaker behind an entry, among the other entries of the same time; None where it has no key to speak with."""
-    if not entry.public_keys:
+    if not entry.keys:
         return None
     members = frozenset(each.platform_id for each in entries.values() if each.via == entry.platform_id)
     served_by = entries.get(entry.via, entry) if entry.via else entry
     speaks_for = members if entry.adapter == "hub" else frozenset({entry.platform_id})
-    return Speaker(entry.platform_id, entry.public_keys, adapter_of(served_by).form, speaks_for)
+    return Speaker(entry.platform_id, entry.keys, adapter_of(served_by).form, speaks_for)

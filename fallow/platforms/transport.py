@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
@@ -20,9 +20,10 @@ from ipaddress import ip_address
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_none, wait_random_exponential
 
-from fallow.domain.errors import RequestRejected, TargetUnavailable
+from fallow.domain.errors import MapRefused, RequestRejected, TargetUnavailable
 from fallow.platforms.endpoints import Address, Endpoint, bracketed, literal
 from fallow.platforms.retry_after import read_retry_after
+from fallow.platforms.tls import TlsFiles
 
 #: Longest response body read, in bytes.
 LONGEST_REPLY = 256 * 1024
@@ -33,6 +34,7 @@ _CONNECTIONS = httpx.Limits(max_connections=8, max_keepalive_connections=4)
 _BLAMES_THE_ITEMS = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
+_NO_FILES = TlsFiles()
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "fallow"}
 
 #: Turns a host name and port into the texts of its addresses.
@@ -91,11 +93,19 @@ class Transport:
             retry=retry_if_exception_type(httpx.ConnectError),
             reraise=True,
         )
-        # One pool per host: a pool shared by address could send one platform's numbers over another's TLS session.
-        self._clients: dict[str, httpx.AsyncClient] = {}
+        # One pool per host: a pool shared by address could send one platform's numbers over another's TLS session. And one per
+        # authorities and certificate: a connection must not serve whoever would not have believed it, nor show who we are elsewhere.
+        self._clients: dict[tuple[str, TlsFiles], httpx.AsyncClient] = {}
 
     async def post(
-        self, endpoint: Endpoint, headers: Mapping[str, str], body: bytes, total_seconds: float, *, reads: Container[int] = ()
+        self,
+        endpoint: Endpoint,
+        headers: Mapping[str, str],
+        body: bytes,
+        total_seconds: float,
+        *,
+        reads: Container[int] = (),
+        tls: TlsFiles = _NO_FILES,
     ) -> Reply:
         """Send one request; everything together takes at most ``total_seconds``.
 
@@ -105,19 +115,23 @@ class Transport:
             body: the bytes to send.
             total_seconds: for all attempts, the answer read.
             reads: statuses other than 2xx whose response is returned like a successful one, because its body says more.
+            tls: the endpoint's own authorities and our certificate for it.
 
         Raises:
-            TargetUnavailable: not reached, too slow, too big, broken off, compressed, redirected, 5xx, or a 4xx about url or keys.
+            TargetUnavailable: not reached or believed, too slow or big, broken off, compressed, redirected, 5xx, or a 4xx about the url.
             RequestRejected: a 4xx about what was sent (400, 409, 413, 422).
         """
         try:
             async with asyncio.timeout(total_seconds):
                 addresses = itertools.cycle(await self._addresses(endpoint))
-                return await self._retry.copy()(self._exchange, endpoint, addresses, headers, body, total_seconds, reads)
+                client = self._client(endpoint, tls)
+                return await self._retry.copy()(self._exchange, client, endpoint, addresses, headers, body, total_seconds, reads)
         except TimeoutError:
             trouble = "did not answer within its timeout"
         except httpx.HTTPError as error:
-            trouble = f"could not be talked to ({type(error).__name__})"
+            trouble = _disbelief(error) or f"could not be talked to ({type(error).__name__})"
+        except MapRefused as error:
+            trouble = f"could not be talked to: {error.what.rstrip('.')}"
         except OSError as error:
             trouble = f"could not be found or reached ({type(error).__name__})"
         # Raised outside the except clauses: a protocol error quotes what came in, and chaining would carry it into a log.
@@ -140,6 +154,7 @@ class Transport:
 
     async def _exchange(
         self,
+        client: httpx.AsyncClient,
         endpoint: Endpoint,
         addresses: Iterator[Address],
         headers: Mapping[str, str],
@@ -147,7 +162,6 @@ class Transport:
         total_seconds: float,
         reads: Container[int],
     ) -> Reply:
-        client = self._client(endpoint)
         request = client.build_request(
             "POST",
             f"{endpoint.scheme}://{bracketed(str(next(addresses)))}:{endpoint.port}{endpoint.path}",
@@ -163,26 +177,40 @@ class Transport:
         finally:
             await response.aclose()
 
-    def _client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        if endpoint.scheme == "https" and self._trust is None:
-            self._trust = _public_authorities()
-        origin = f"{endpoint.scheme}://{endpoint.authority}"
-        if origin not in self._clients:
-            self._clients[origin] = httpx.AsyncClient(
-                verify=self._trust or False,  # False only where no https is spoken: making a context takes long
+    def _client(self, endpoint: Endpoint, tls: TlsFiles) -> httpx.AsyncClient:
+        key = (f"{endpoint.scheme}://{endpoint.authority}", tls)
+        if key not in self._clients:
+            self._clients[key] = httpx.AsyncClient(
+                # False only where no https is spoken: making a context takes long.
+                verify=self._context(tls) if endpoint.scheme == "https" else False,
                 trust_env=False,
                 follow_redirects=False,
                 limits=_CONNECTIONS,
                 headers=_HEADERS,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
-        return self._clients[origin]
+        return self._clients[key]
+
+    def _context(self, tls: TlsFiles) -> ssl.SSLContext:
+        if tls:
+            return tls.context(partial(httpx.create_ssl_context, trust_env=False))
+        return self._trust or _public_authorities()
 
 
 @cache
 def _public_authorities() -> ssl.SSLContext:
     """Return certifi's authorities; made once, because making it takes longer than a short-lived transport's one request."""
     return httpx.create_ssl_context(trust_env=False)
+
+
+def _disbelief(error: BaseException) -> str | None:
+    """Return why the endpoint's certificate is not believed, where that was the trouble; OpenSSL's words, nothing of the certificate's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"shows a certificate that is not believed ({cause.verify_message.rstrip('.')})"
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _demand_success(endpoint: Endpoint, response: httpx.Response, reads: Container[int]) -> None:

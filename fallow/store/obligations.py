@@ -211,7 +211,7 @@ def shift(
     raises: Reason | None = None,
     where: Sequence[str] = (),
 ) -> None:
-    """Move one obligation of a locked cycle, with its event and its place in the ATTENTION queue; ``where`` names the collections."""
+    """Move one obligation of a locked cycle, with its event and its place in the ATTENTION queue; ``where`` names collections, or why."""
     row.status, row.outcome, row.evidence = status, outcome, evidence
     row.claimed = False
     row.due_at = tx.now if status is Status.OPEN else None

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulator_play import ENGINE, HEADER, NUMBERS, PAYMENT, Play, items, playing
+from simulator_play import ENGINE, HEADER, NUMBERS, PAYMENT, SOCIAL, Play, items, playing
 
 from fallow.domain.errors import TargetUnavailable
-from fallow.domain.obligations import Category, Outcome
+from fallow.domain.obligations import Category, Outcome, RefusalReason
 from fallow.local.simulator_plays import Behaviour
-from fallow.platforms.protocol import parse_answers
+from fallow.platforms.protocol import parse_answers, parse_pong
+from fallow.platforms.request_bodies import render_ping
 from fallow.platforms.signing import SigningKey
 
 
@@ -32,16 +33,37 @@ async def test_its_map_is_one_the_engine_loads(tmp_path: Path) -> None:
 
 
 async def test_answers_at_once_say_what_is_true(tmp_path: Path) -> None:
-    """`unbound` where an account hung on the number and `not_bound` elsewhere; afterwards nothing is bound."""
+    """`clear`, or at the one category that tells it `unbound` where an account hung on the number; afterwards nothing is bound."""
     async with playing(tmp_path, "at-once") as play:
-        before = play.bound()
-        answers = await play.ask(*items())
-        after = play.bound()
+        before = play.bound(SOCIAL)
+        answers, told = await play.ask(*items()), await play.ask(*items(), platform=SOCIAL)
+        after = play.bound() | play.bound(SOCIAL)
 
-    said = {item.number.text: answer.outcome for item, answer in zip(items(), answers, strict=True)}
+    said = {item.number.text: answer.outcome for item, answer in zip(items(), told, strict=True)}
+    assert {answer.outcome for answer in answers} == {Outcome.CLEAR}
     assert said == {number: Outcome.UNBOUND if number in before else Outcome.NOT_BOUND for number in NUMBERS}
     assert 0.3 * len(NUMBERS) < len(before) < 0.9 * len(NUMBERS)
     assert after == set()
+
+
+async def test_a_status_query_tells_what_was_decided(tmp_path: Path) -> None:
+    """Nothing before it was asked, then the word of the request, also where the answer itself is still on its way."""
+    async with playing(tmp_path, "later") as play:
+        early = await play.look(*items(3))
+        await play.ask(*items(2))
+        found = await play.look(*items(3))
+
+    assert early == []
+    assert [(each.reference, each.outcome) for each in found] == [(item.reference, Outcome.CLEAR) for item in items(2)]
+    assert play.entries[SOCIAL].status_url is None
+
+
+async def test_a_ping_is_answered_with_a_signed_pong(tmp_path: Path) -> None:
+    """The platform proves that it holds its key; nothing is remembered of it."""
+    async with playing(tmp_path, "later") as play:
+        parse_pong(await play.post(render_ping("abcdefghijklmnop")), "abcdefghijklmnop")
+
+        assert await play.control("GET", "/requests") == []
 
 
 async def test_asking_again_changes_nothing_and_says_the_same(tmp_path: Path) -> None:
@@ -147,7 +169,8 @@ async def test_an_effect_may_be_applied_although_the_response_is_lost(tmp_path: 
         answers = await play.ask(*items())
 
     assert (after, before) == (set(), before)
-    assert sum(answer.outcome is Outcome.UNBOUND for answer in answers) == len(before) > 0
+    assert [answer.outcome for answer in answers] == [Outcome.CLEAR] * len(NUMBERS)
+    assert before
 
 
 async def test_the_scenario_makes_a_category_refuse_one_number(tmp_path: Path) -> None:
@@ -158,6 +181,7 @@ async def test_the_scenario_makes_a_category_refuse_one_number(tmp_path: Path) -
 
         assert play.bound("larkchat") == {NUMBERS[0]}
     assert [answer.outcome is Outcome.REFUSED for answer in at_social] == [True] + [False] * (len(NUMBERS) - 1)
+    assert at_social[0].reason is RefusalReason.DISPUTE
     assert Outcome.REFUSED not in {answer.outcome for answer in at_payment}
 
 

@@ -364,7 +364,7 @@ def _means_the_same(headers: Mapping[str, bytes], delivery: SignedDelivery) -> b
     # Another token beside the signature is allowed; the id and the timestamp must be what was signed.
     mine = headers_of(delivery)
     tokens: Sequence[bytes] = headers[signing.SIGNATURE_HEADER].split(b" ")
-    same = all(headers[name].strip(b" \t") == mine[name].encode() for name in (signing.ID_HEADER, signing.TIMESTAMP_HEADER))
+    same = all(headers[name] == mine[name].encode() for name in (signing.ID_HEADER, signing.TIMESTAMP_HEADER))
     return same and mine[signing.SIGNATURE_HEADER].encode() in tokens and len(tokens) <= 8
 
 

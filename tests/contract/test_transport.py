@@ -195,12 +195,25 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
         ("Thu, 32 Jan 2026 12:00:00 GMT", None),
         ("Thu, 01 Foo 2026 12:00:00 GMT", None),
         ("2026-01-01T12:00:00Z", None),
-        ("Thursday, 01-Jan-26 12:00:00 GMT", None),
+        ("Thu, 00 Jan 2026 12:00:00 GMT", None),
+        ("Thu, 01 Jan 2026 24:00:00 GMT", None),
+        ("Thu, 01 Jan 2026 12:01:60 GMT", 119.0),
+        ("Thursday, 01-Jan-26 12:02:00 GMT", 120.0),
+        ("Thursday, 01-Jan-70 12:00:00 GMT", 86400.0),
+        ("Friday, 01-Jan-77 12:00:00 GMT", 0.0),
+        ("Thu, 01-Jan-26 12:02:00 GMT", None),
+        ("Thursday, 01-Jan-2026 12:02:00 GMT", None),
+        ("Thu Jan  1 12:02:00 2026", 120.0),
+        ("Fri Jan 02 11:00:00 2026", 82800.0),
+        ("Sun Dec 28 12:00:00 2025", 0.0),
+        ("Thu Jan 1 12:02:00 2026", None),
+        ("Thu Jan  1 12:02:00 2026 GMT", None),
+        ("thu, 01 jan 2026 12:02:00 gmt", None),
         ("Thu, 01 Jan 2026 12:00:00 +0000", None),
     ],
 )
 def test_retry_after_is_read_strictly_and_bounded(text: str | None, wait: float | None) -> None:
-    """Seconds or a date, from now to a day; anything else is as if it were absent."""
+    """Seconds or a date in any of HTTP's three spellings, from now to a day; anything else is as if it were absent."""
     assert read_retry_after(text, NOW) == wait
 
 
