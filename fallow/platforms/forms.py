@@ -5,69 +5,16 @@ as it is kept, whatever the platform's adapter is by then.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
-from fallow.domain.errors import SignatureRefused
+from fallow.domain.errors import FallowError, SignatureRefused
 from fallow.domain.ports import SignedDelivery
 from fallow.platforms import signing
+from fallow.platforms.answer_form import Acknowledgement, AnswerForm
 from fallow.platforms.protocol import Answer, parse_answers
-from fallow.platforms.signing import PublicKey
+from fallow.platforms.verifying import VerifyingKey
 
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """What a callback is answered with.
-
-    Attributes:
-        status: HTTP status.
-        media_type: of the body; "" where there is none.
-        body: the bytes.
-    """
-
-    status: int
-    media_type: str
-    body: bytes
-
-
-class AnswerForm(Protocol):
-    """One way in which platforms sign and word their answers.
-
-    Attributes:
-        scheme: its name in kept messages.
-    """
-
-    scheme: str
-
-    def receive(self, headers: Mapping[str, str], body: bytes, keys: Sequence[PublicKey], now: datetime) -> SignedDelivery:
-        """Verify a message that has just come in, before anything of it is parsed.
-
-        Raises:
-            SignatureRefused: always the same error, whatever was wrong.
-            AnswerMalformed: well signed, but under an id that could be a phone number.
-        """
-        ...
-
-    def signer(self, keys: Sequence[PublicKey], delivery: SignedDelivery) -> PublicKey:
-        """Verify a kept message again, without a time window, and return the key that signed it.
-
-        Raises:
-            SignatureRefused: none of ``keys`` did.
-        """
-        ...
-
-    def read(self, body: bytes) -> list[Answer]:
-        """Read what a verified message says.
-
-        Raises:
-            AnswerMalformed: anything outside the form; the message holds nothing of the body.
-        """
-        ...
-
-    def acknowledge(self, ack: str) -> Acknowledgement:
-        """Word the acknowledgement of a message that was taken; ``ack`` is ours, as kept (JSON), and the same at every repeat."""
-        ...
+__all__ = ["FORMS", "Acknowledgement", "AnswerForm", "WebhookForm"]
 
 
 class WebhookForm:
@@ -75,11 +22,11 @@ class WebhookForm:
 
     scheme = "webhook"
 
-    def receive(self, headers: Mapping[str, str], body: bytes, keys: Sequence[PublicKey], now: datetime) -> SignedDelivery:
+    def receive(self, headers: Mapping[str, str], body: bytes, keys: Sequence[VerifyingKey], now: datetime) -> SignedDelivery:
         """See :class:`AnswerForm`."""
         return signing.receive(headers, body, keys, now)
 
-    def signer(self, keys: Sequence[PublicKey], delivery: SignedDelivery) -> PublicKey:
+    def signer(self, keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> VerifyingKey:
         """See :class:`AnswerForm`."""
         for key in keys:
             try:
@@ -97,6 +44,9 @@ class WebhookForm:
     def acknowledge(self, ack: str) -> Acknowledgement:
         """See :class:`AnswerForm`."""
         return Acknowledgement(200, "application/json", ack.encode())
+
+    def refuse(self, error: FallowError) -> None:
+        """Leave it to the API; see :class:`AnswerForm`."""
 
 
 #: Every form there is, by scheme.

@@ -51,7 +51,7 @@ class HttpPlatform:
             SignatureRefused: an answer that is not signed by the platform.
             RequestRejected: a 4xx that repeating can't mend.
         """
-        body = render_items(items)
+        body = self._render(items)
         at = await asyncio.to_thread(self._clock.now)  # in production the database's, so a blocking call
         headers = {"content-type": "application/json", **sign(self._signing_key, new_delivery_id(), at, body)}
         reply = await self._transport.post(self._endpoint, headers, body, self._entry.timeout)
@@ -66,6 +66,9 @@ class HttpPlatform:
         """Offer no status query; see :meth:`fallow.domain.ports.Platform.look`."""
         del references
         return None
+
+    def _render(self, items: Sequence[UnbindItem]) -> bytes:
+        return render_items(items)
 
     async def _read(self, reply: Reply, items: Sequence[UnbindItem]) -> SignedDelivery:
         now = await asyncio.to_thread(self._clock.now)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from fallow.domain.errors import AnswerMalformed, SettingRefused, SignatureRefused
 from fallow.domain.ports import SignedDelivery
+from fallow.platforms.verifying import VerifyingKey
 
 ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"
@@ -162,7 +163,9 @@ def sign(key: SigningKey, delivery_id: str, at: datetime, body: bytes) -> dict[s
     return {ID_HEADER: delivery_id, TIMESTAMP_HEADER: str(timestamp), SIGNATURE_HEADER: signature}
 
 
-def receive(headers: Mapping[str, str], body: bytes, public_keys: Sequence[PublicKey], now: datetime, window: int = 300) -> SignedDelivery:
+def receive(
+    headers: Mapping[str, str], body: bytes, public_keys: Sequence[VerifyingKey], now: datetime, window: int = 300
+) -> SignedDelivery:
     """Verify a message that has just come in. What is returned is kept, so it holds nothing that was not looked at.
 
     Args:
@@ -190,7 +193,7 @@ def receive(headers: Mapping[str, str], body: bytes, public_keys: Sequence[Publi
     return delivery
 
 
-def verify(public_keys: Sequence[PublicKey], delivery: SignedDelivery) -> None:
+def verify(public_keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> None:
     """Verify a kept message again, whenever that may be: the gate and auditors do. One good signature suffices.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Protocol
 from fallow.platforms.adapters.catalogue import adapter_of
 from fallow.platforms.forms import AnswerForm
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.platforms.signing import PublicKey
+from fallow.platforms.verifying import VerifyingKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Speaker:
     """
 
     platform_id: str
-    keys: tuple[PublicKey, ...]
+    keys: tuple[VerifyingKey, ...]
     form: AnswerForm
     speaks_for: frozenset[str]
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from fallow.domain.errors import MapRefused
 from fallow.domain.ports import Clock, Platform
+from fallow.platforms.adapters.hub import HubMember
 from fallow.platforms.forms import AnswerForm, WebhookForm
 from fallow.platforms.http_platform import HttpPlatform
-from fallow.platforms.platform_map import PlatformEntry
+from fallow.platforms.platform_map import HUB, PlatformEntry
 from fallow.platforms.signing import SigningKey
 from fallow.platforms.transport import Transport
 
@@ -46,8 +47,12 @@ def _generic(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platfo
     return HttpPlatform(entry, way.transport, way.signing_key, way.clock)
 
 
+def _hub(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
+    return HubMember(entry, served_by, way.transport, way.signing_key, way.clock)
+
+
 #: Every adapter there is.
-ADAPTERS: dict[str, Adapter] = {"generic": Adapter(_generic, WebhookForm())}
+ADAPTERS: dict[str, Adapter] = {"generic": Adapter(_generic, WebhookForm()), HUB: Adapter(_hub, WebhookForm())}
 
 
 def adapter_of(entry: PlatformEntry) -> Adapter:
@@ -72,7 +77,7 @@ def make_platform(entry: PlatformEntry, entries: Mapping[str, PlatformEntry], wa
     served_by = entry
     if entry.via:
         hub = entries.get(entry.via)
-        if hub is None:
+        if hub is None or hub.adapter != HUB:
             what = f"The platform {entry.platform_id} names the hub {entry.via}, which is not registered."
             raise MapRefused(what, remedy="register the hub first, or leave `via` out.")
         served_by = hub
