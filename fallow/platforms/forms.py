@@ -12,6 +12,7 @@ from fallow.domain.ports import SignedDelivery
 from fallow.platforms import signing
 from fallow.platforms.answer_form import Acknowledgement, AnswerForm
 from fallow.platforms.protocol import Answer, parse_answers
+from fallow.platforms.rsa_form import RsaNotifyForm
 from fallow.platforms.verifying import VerifyingKey
 
 __all__ = ["FORMS", "Acknowledgement", "AnswerForm", "WebhookForm"]
@@ -50,4 +51,4 @@ class WebhookForm:
 
 
 #: Every form there is, by scheme.
-FORMS: dict[str, AnswerForm] = {form.scheme: form for form in (WebhookForm(),)}
+FORMS: dict[str, AnswerForm] = {form.scheme: form for form in (WebhookForm(), RsaNotifyForm())}

@@ -7,9 +7,11 @@ from typing import NamedTuple
 from fallow.domain.errors import MapRefused
 from fallow.domain.ports import Clock, Platform
 from fallow.platforms.adapters.hub import HubMember
+from fallow.platforms.adapters.rsa_notify import RsaNotifyPlatform
 from fallow.platforms.forms import AnswerForm, WebhookForm
 from fallow.platforms.http_platform import HttpPlatform
 from fallow.platforms.platform_map import HUB, PlatformEntry
+from fallow.platforms.rsa_form import RsaNotifyForm
 from fallow.platforms.signing import SigningKey
 from fallow.platforms.transport import Transport
 
@@ -51,8 +53,17 @@ def _hub(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
     return HubMember(entry, served_by, way.transport, way.signing_key, way.clock)
 
 
+def _rsa_notify(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
+    del served_by
+    return RsaNotifyPlatform(entry, way.transport, way.signing_key, way.clock)
+
+
 #: Every adapter there is.
-ADAPTERS: dict[str, Adapter] = {"generic": Adapter(_generic, WebhookForm()), HUB: Adapter(_hub, WebhookForm())}
+ADAPTERS: dict[str, Adapter] = {
+    "generic": Adapter(_generic, WebhookForm()),
+    HUB: Adapter(_hub, WebhookForm()),
+    "rsa-notify": Adapter(_rsa_notify, RsaNotifyForm()),
+}
 
 
 def adapter_of(entry: PlatformEntry) -> Adapter:
