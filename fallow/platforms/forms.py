@@ -5,17 +5,20 @@ as it is kept, whatever the platform's adapter is by then.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from fallow.domain.errors import FallowError, SignatureRefused
 from fallow.domain.ports import SignedDelivery
 from fallow.platforms import signing
 from fallow.platforms.answer_form import Acknowledgement, AnswerForm
+from fallow.platforms.csv_answers import csv_answers
 from fallow.platforms.protocol import Answer, parse_answers
 from fallow.platforms.rsa_form import RsaNotifyForm
+from fallow.platforms.set_form import SetForm
 from fallow.platforms.verifying import VerifyingKey
 
-__all__ = ["FORMS", "Acknowledgement", "AnswerForm", "WebhookForm"]
+__all__ = ["FORMS", "Acknowledgement", "AnswerForm", "FileForm", "WebhookForm"]
 
 
 class WebhookForm:
@@ -50,5 +53,21 @@ class WebhookForm:
         """Leave it to the API; see :class:`AnswerForm`."""
 
 
+class FileForm(WebhookForm):
+    """Answers as CSV, in files or by callback, signed as in our own protocol."""
+
+    scheme = "file"
+
+    def receive(
+        self, headers: Mapping[str, str], body: bytes, keys: Sequence[VerifyingKey], now: datetime, window: int = 300
+    ) -> SignedDelivery:
+        """See :class:`AnswerForm`; ``window`` as :func:`signing.receive` has it."""
+        return replace(signing.receive(headers, body, keys, now, window), scheme=self.scheme)
+
+    def read(self, body: bytes) -> list[Answer]:
+        """See :class:`AnswerForm`."""
+        return parse_answers(csv_answers(body))
+
+
 #: Every form there is, by scheme.
-FORMS: dict[str, AnswerForm] = {form.scheme: form for form in (WebhookForm(), RsaNotifyForm())}
+FORMS: dict[str, AnswerForm] = {form.scheme: form for form in (WebhookForm(), RsaNotifyForm(), SetForm(), FileForm())}
