@@ -126,10 +126,11 @@ class FileDropPlatform:
             body = drop_folder.read(folder, name, LONGEST_BODY)
         except FileNotFoundError:
             return None
+        if body is None or proof is None:
+            what = f"A file or its signature is no plain file of at most {LONGEST_BODY} or {_LONGEST_SIGNATURE} bytes."
+            self._away(name, AnswerMalformed(what, remedy="write smaller plain files, no links; see docs/adapters.md."))
+            return None
         try:
-            if body is None or proof is None:
-                what = f"A file or its signature is no plain file of at most {LONGEST_BODY} or {_LONGEST_SIGNATURE} bytes."
-                raise AnswerMalformed(what, remedy="write smaller plain files, no links; see docs/adapters.md.")
             return self._form.receive(_headers(proof), body, self._entry.public_keys, self._clock.now(), _WHENEVER)
         except (SignatureRefused, AnswerMalformed) as error:
             self._away(name, error)
