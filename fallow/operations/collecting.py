@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fallow.domain.errors import AnswerMalformed, FallowError, SignatureRefused
+from fallow.domain.errors import AnswerMalformed, FallowError, MapRefused, SignatureRefused
 from fallow.domain.ports import Collecting, SignedDelivery
 from fallow.operations.answers import accept_answer
 from fallow.operations.installation import Installation
@@ -14,7 +14,15 @@ _MOST_FETCHES = 20
 
 def collecting(installation: Installation) -> list[Collecting]:
     """Return the platforms that answers are fetched from, as registered now."""
-    return [platform for platform in list(installation.platforms.values()) if isinstance(platform, Collecting)]
+    found: list[Collecting] = []
+    for platform_id in list(installation.platforms):
+        try:
+            platform = installation.platforms[platform_id]
+        except (KeyError, MapRefused):  # gone meanwhile, or not to be reached as registered: its sender says so
+            continue
+        if isinstance(platform, Collecting):
+            found.append(platform)
+    return found
 
 
 async def collect(installation: Installation, platform: Collecting) -> int:

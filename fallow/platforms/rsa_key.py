@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -29,6 +29,7 @@ class RsaKey:
         der: the key as DER SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), in its one canonical form.
     """
 
+    kind: ClassVar[str] = "rsa-sha256"
     der: bytes
 
     @classmethod

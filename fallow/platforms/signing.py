@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -56,12 +56,13 @@ _WEAK_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """What verifies a sender's messages.
+    """What verifies a sender's messages, and can't sign any.
 
     Attributes:
         raw: the 32 bytes of an Ed25519 public key.
     """
 
+    kind: ClassVar[str] = "ed25519"
     raw: bytes
 
     @classmethod
