@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from fallow.domain.cycle import CycleRef
-from fallow.domain.errors import FallowError
 from fallow.domain.gate import LineStatus
 from fallow.domain.number import E164
 
@@ -377,27 +376,4 @@ class Platform(Protocol):
         Raises:
             TargetUnavailable, AnswerMalformed, SignatureRefused, RequestRejected: as :meth:`ask`.
         """
-        ...
-
-
-@runtime_checkable
-class Collecting(Protocol):
-    """A platform whose answers lie somewhere and are fetched: none comes by callback of itself.
-
-    Attributes:
-        platform_id: its id in the registry.
-    """
-
-    platform_id: str
-
-    async def collect(self) -> Sequence[SignedDelivery]:
-        """Return verified answers that wait there, a bounded number at a time; they come again until they are settled.
-
-        Raises:
-            TargetUnavailable, AnswerMalformed, SignatureRefused, RequestRejected: as :meth:`Platform.ask`.
-        """
-        ...
-
-    async def settle(self, delivery: SignedDelivery, error: FallowError | None) -> None:
-        """Say that an answer has been kept, or why it was not, so that it does not come again."""
         ...

@@ -2,8 +2,9 @@
 
 import asyncio
 
+from fallow.domain.collecting import Collecting
 from fallow.domain.errors import AnswerMalformed, FallowError, MapRefused, SignatureRefused
-from fallow.domain.ports import Collecting, SignedDelivery
+from fallow.domain.ports import SignedDelivery
 from fallow.operations.answers import accept_answer
 from fallow.operations.installation import Installation
 from fallow.platforms.forms import FORMS

@@ -14,9 +14,9 @@ from event_tokens import claims, header, token
 from memory_ports import START
 from rude_server import response
 
+from fallow.domain.collecting import Collecting
 from fallow.domain.errors import AnswerMalformed, TargetUnavailable
 from fallow.domain.obligations import Status
-from fallow.domain.ports import Collecting
 from fallow.operations.collecting import collect, collecting
 from fallow.platforms.adapters.shared_signals import MOST_SETS
 from fallow.platforms.signing import PublicKey, receive
