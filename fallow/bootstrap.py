@@ -12,7 +12,7 @@ from fallow.operations.installation import Installation, Pace
 from fallow.operations.register import GuardedRegister
 from fallow.platforms import signing
 from fallow.platforms.adapters.catalogue import Way, make_platform
-from fallow.platforms.platform_map import PlatformEntry, load_platform_map
+from fallow.platforms.platform_map import PlatformEntry, asked, load_platform_map
 from fallow.platforms.signed_exchange import SignedExchanges
 from fallow.platforms.speakers import MappedSpeakers
 from fallow.platforms.transport import Transport
@@ -81,7 +81,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
         settings.file("policy"),
         record_systems={system_id: system.collections for system_id, system in records.systems.items()},
         line_register=records.line_register_id,
-        platforms={platform_id: entry.category for platform_id, entry in entries.items()},
+        platforms={platform_id: entry.category for platform_id, entry in asked(entries).items()},
     )
     transport = Transport()
     way = Way(transport, _request_key(ring), clock or _HostClock())
@@ -94,8 +94,8 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
         policy=policy,
         record_systems=records.systems,
         line_register=GuardedRegister(records.line_register),
-        platforms={platform_id: make_platform(entry, entries, way) for platform_id, entry in entries.items() if entry.adapter != "hub"},
-        paces={platform_id: _pace(entry) for platform_id, entry in entries.items()},
+        platforms={platform_id: make_platform(entry, entries, way) for platform_id, entry in asked(entries).items()},
+        paces={platform_id: _pace(entry) for platform_id, entry in asked(entries).items()},
         speakers=MappedSpeakers(entries),
         inbox=Inbox(ring),
         sign_tag=tags.sign,

@@ -9,11 +9,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from temporalio.client import Client
 
 from fallow.domain.lifecycle import State
+from fallow.operations import collecting
+from fallow.operations.installation import Installation
 from fallow.operations.sending import Bell
 from fallow.store import cycles, leases, obligations
 from fallow.store.engine import Database
@@ -22,6 +25,8 @@ from workers import telling
 SCAN_EVERY = 0.5
 RELAY_EVERY = 0.25
 SWEEP_EVERY = 10.0
+#: How often answers are fetched from platforms that do not call back.
+COLLECT_EVERY = 20.0
 PAGE = 200
 #: How far back the sweep asks for workflows that closed other than by completing; visibility is eventually consistent.
 CLOSED_WITHIN = timedelta(hours=1)
@@ -55,6 +60,24 @@ async def begin_dispatch(client: Client, targets: list[str], stop: asyncio.Event
         await _try(begin)
         if left:
             await _pause(_BEGIN_AGAIN_AFTER, stop)
+
+
+async def collect(installation: Installation, stop: asyncio.Event) -> None:
+    """Fetch the answers of platforms that do not call back until stopped; each in a task of its own, so that none waits for another.
+
+    Every process does: a second visit finds the same answers or none.
+    """
+    visits: dict[str, asyncio.Task[None]] = {}
+
+    async def visit_all() -> None:
+        for platform in collecting.collecting(installation):
+            if platform.platform_id not in visits or visits[platform.platform_id].done():
+                visits[platform.platform_id] = asyncio.create_task(_try(partial(collecting.collect, installation, platform)))
+
+    await _every(COLLECT_EVERY, visit_all, stop)
+    for visit in visits.values():
+        visit.cancel()  # what breaks off is fetched again
+    await asyncio.gather(*visits.values(), return_exceptions=True)
 
 
 class Relay:
@@ -185,9 +208,9 @@ async def _pause(seconds: float, stop: asyncio.Event) -> None:
         return
 
 
-async def _try(action: Callable[[], Awaitable[None]]) -> None:
+async def _try(action: Callable[[], Awaitable[object]]) -> None:
     """Do ``action``; an outage of the database or of Temporal is logged by class and left to the next time."""
     try:
         await action()
     except Exception as error:  # noqa: BLE001 - a loop that dies would lose every later wake in silence
-        _log.warning("loop will try again", loop=action.__qualname__, reason=telling.reason(error))
+        _log.warning("loop will try again", loop=getattr(action, "__qualname__", "collect"), reason=telling.reason(error))

@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fallow.api.messages import PlatformId
 from fallow.bootstrap import Wired
+from fallow.domain.errors import AnswerMalformed, SignatureRefused
 from fallow.domain.obligations import Outcome
 from fallow.operations.answers import accept_answer
 from fallow.operations.installation import Installation
@@ -23,15 +24,21 @@ async def take_answers(platform_id: PlatformId, request: Request) -> Response:
     body = await request.body()
     wired: Wired = request.app.state.wired
     ack = await run_in_threadpool(_accept, wired.installation, platform_id, request.headers, body)
-    return Response(ack.body, ack.status, media_type=ack.media_type)
+    return Response(ack.body, ack.status, media_type=ack.media_type or None)
 
 
 def _accept(installation: Installation, speaker_id: str, headers: Mapping[str, str], body: bytes) -> Acknowledgement:
     speaker = installation.speakers.now(speaker_id) or _NOBODY
     with installation.db.read() as tx:
         now = tx.now
-    delivery = speaker.form.receive(headers, body, speaker.keys, now)
-    return speaker.form.acknowledge(accept_answer(installation, speaker_id, delivery, _said(speaker, body)))
+    try:
+        delivery = speaker.form.receive(headers, body, speaker.keys, now)
+        return speaker.form.acknowledge(accept_answer(installation, speaker_id, delivery, _said(speaker, body)))
+    except (SignatureRefused, AnswerMalformed) as error:
+        refusal = speaker.form.refuse(error)
+        if refusal is None:
+            raise
+        return refusal
 
 
 def _said(speaker: Speaker, body: bytes) -> list[tuple[str, Outcome]]:

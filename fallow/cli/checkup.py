@@ -18,7 +18,7 @@ from fallow.domain.policy import Policy
 from fallow.intake.policy_file import load_policy
 from fallow.operations.diagnosis import Diagnosis, diagnose
 from fallow.operations.key_epochs import EpochStanding, standing
-from fallow.platforms.platform_map import PlatformEntry, load_platform_map
+from fallow.platforms.platform_map import PlatformEntry, asked, load_platform_map
 from fallow.records.records_map import RecordsMap
 from fallow.settings import Settings, load
 from fallow.store.keys import Keys
@@ -157,7 +157,7 @@ def _load(settings: Settings, records: RecordsMap, platforms: dict[str, Platform
         settings.file("policy"),
         record_systems=records.collections,
         line_register=records.line_register_id,
-        platforms={platform_id: entry.category for platform_id, entry in platforms.items()},
+        platforms={platform_id: entry.category for platform_id, entry in asked(platforms).items()},
     )
 
 

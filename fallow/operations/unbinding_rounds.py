@@ -11,7 +11,7 @@ from fallow.domain.ports import SignedDelivery, UnbindItem
 from fallow.operations.answers import apply_delivery
 from fallow.operations.installation import Installation
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
-from fallow.platforms.protocol import parse_answers
+from fallow.platforms.forms import FORMS
 from fallow.store import cycles, leases, obligations, targets
 from fallow.store.engine import Tx
 from fallow.store.obligations import Due
@@ -50,7 +50,7 @@ class UnbindingRounds:
             return True
         try:
             delivery = await self._platform.ask([item for _, item in asked])
-            said = [] if delivery is None else [(answer.reference, answer.outcome) for answer in parse_answers(delivery.body)]
+            said = [] if delivery is None else [(answer.reference, answer.outcome) for answer in FORMS[delivery.scheme].read(delivery.body)]
         except RequestRejected as rejected:
             tally.failed += len(due)
             await asyncio.to_thread(self._rejected, holder, fence, due, rejected)
@@ -92,7 +92,7 @@ class UnbindingRounds:
             leases.demand(tx, self.target_id, holder, fence)
             cycles.lock(tx, [each.cycle_id for each in due])
             if delivery is not None:
-                apply_delivery(tx, self._installation, self.target_id, delivery, said)
+                apply_delivery(tx, self._installation, delivery.speaker_id or self.target_id, delivery, said)
             again_at = tx.now + timedelta(seconds=self._pace.remind_after)
             until: dict[str, datetime | None] = {each.cycle_id: again_at for each in due}
             obligations.postpone(tx, self.target_id, until, failed=False)

@@ -5,69 +5,20 @@ as it is kept, whatever the platform's adapter is by then.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
-from fallow.domain.errors import SignatureRefused
+from fallow.domain.errors import FallowError, SignatureRefused
 from fallow.domain.ports import SignedDelivery
 from fallow.platforms import signing
+from fallow.platforms.answer_form import Acknowledgement, AnswerForm
+from fallow.platforms.csv_answers import csv_answers
 from fallow.platforms.protocol import LONGEST_BATCH, MOST_ANSWERS_IN_BATCH, Answer, parse_answers
+from fallow.platforms.rsa_form import RsaNotifyForm
+from fallow.platforms.set_form import SetForm
 from fallow.platforms.verifying import VerifyingKey
 
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """What a callback is answered with.
-
-    Attributes:
-        status: HTTP status.
-        media_type: of the body; "" where there is none.
-        body: the bytes.
-    """
-
-    status: int
-    media_type: str
-    body: bytes
-
-
-class AnswerForm(Protocol):
-    """One way in which platforms sign and word their answers.
-
-    Attributes:
-        scheme: its name in kept messages.
-    """
-
-    scheme: str
-
-    def receive(self, headers: Mapping[str, str], body: bytes, keys: Sequence[VerifyingKey], now: datetime) -> SignedDelivery:
-        """Verify a message that has just come in, before anything of it is parsed.
-
-        Raises:
-            SignatureRefused: always the same error, whatever was wrong.
-            AnswerMalformed: well signed, but under an id that could be a phone number.
-        """
-        ...
-
-    def signer(self, keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> VerifyingKey:
-        """Verify a kept message again, without a time window, and return the key that signed it.
-
-        Raises:
-            SignatureRefused: none of ``keys`` did.
-        """
-        ...
-
-    def read(self, body: bytes) -> list[Answer]:
-        """Read what a verified message says.
-
-        Raises:
-            AnswerMalformed: anything outside the form; the message holds nothing of the body.
-        """
-        ...
-
-    def acknowledge(self, ack: str) -> Acknowledgement:
-        """Word the acknowledgement of a message that was taken; ``ack`` is ours, as kept (JSON), and the same at every repeat."""
-        ...
+__all__ = ["FORMS", "Acknowledgement", "AnswerForm", "FileForm", "WebhookForm"]
 
 
 class WebhookForm:
@@ -98,6 +49,25 @@ class WebhookForm:
         """See :class:`AnswerForm`."""
         return Acknowledgement(200, "application/json", ack.encode())
 
+    def refuse(self, error: FallowError) -> None:
+        """Leave it to the API; see :class:`AnswerForm`."""
+
+
+class FileForm(WebhookForm):
+    """Answers as CSV, in files or by callback, signed as in our own protocol."""
+
+    scheme = "file"
+
+    def receive(
+        self, headers: Mapping[str, str], body: bytes, keys: Sequence[VerifyingKey], now: datetime, window: int = 300
+    ) -> SignedDelivery:
+        """See :class:`AnswerForm`; ``window`` as :func:`signing.receive` has it."""
+        return replace(signing.receive(headers, body, keys, now, window), scheme=self.scheme)
+
+    def read(self, body: bytes) -> list[Answer]:
+        """See :class:`AnswerForm`."""
+        return parse_answers(csv_answers(body))
+
 
 #: Every form there is, by scheme.
-FORMS: dict[str, AnswerForm] = {form.scheme: form for form in (WebhookForm(),)}
+FORMS: dict[str, AnswerForm] = {form.scheme: form for form in (WebhookForm(), RsaNotifyForm(), SetForm(), FileForm())}

@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 from fallow.domain.errors import MapRefused, SettingRefused
 from fallow.domain.obligations import Category
 from fallow.platforms.endpoints import Endpoint, UrlMalformed, read_endpoint
-from fallow.platforms.signing import MOST_KEYS, PublicKey
+from fallow.platforms.key_kinds import read_key
+from fallow.platforms.signing import MOST_KEYS
+from fallow.platforms.verifying import VerifyingKey
 
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)\Z", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -50,13 +52,13 @@ class MapValues:
         except UrlMalformed as error:
             self.refuse(key, str(error), "write https://host/path with a public host; see docs/platforms.md.")
 
-    def public_keys(self, least: int) -> tuple[PublicKey, ...]:
-        """Read the keys that sign its answers."""
+    def public_keys(self, least: int, kinds: Sequence[str]) -> tuple[VerifyingKey, ...]:
+        """Read the keys that sign its answers, of the kinds that its adapter verifies with."""
         texts = self.table["public_keys"]
         if not isinstance(texts, list) or not least <= len(texts) <= MOST_KEYS:
-            self.refuse("public_keys", "is not a list of keys", f'write ["whpk_…"] with {least} to {MOST_KEYS} keys.')
+            self.refuse("public_keys", "is not a list of keys", f'write ["{kinds[0]}…"] with {least} to {MOST_KEYS} keys.')
         try:
-            keys = tuple(PublicKey.from_text(str(text)) for text in texts)
+            keys = tuple(read_key(str(text), kinds) for text in texts)
         except SettingRefused as error:
             self.refuse("public_keys", "holds something that is not a sound key", error.remedy)
         if len(set(keys)) != len(keys):

@@ -10,9 +10,10 @@ from typing import Any
 from fallow.domain.errors import MapRefused
 from fallow.domain.obligations import Category
 from fallow.platforms.endpoints import Endpoint
+from fallow.platforms.key_kinds import ED25519, RSA
 from fallow.platforms.map_values import MapValues, refuse
 from fallow.platforms.protocol import MOST_ITEMS
-from fallow.platforms.signing import HmacKey, PublicKey
+from fallow.platforms.signing import HmacKey
 from fallow.platforms.tls import TlsFiles
 from fallow.platforms.verifying import VerifyingKey
 
@@ -20,6 +21,8 @@ from fallow.platforms.verifying import VerifyingKey
 NUMBER_FORMS = ("e164", "keyed-hash")
 #: Most requests in flight at one platform.
 MOST_LANES = 32
+#: The adapter of those that speak for others.
+HUB = "hub"
 #: What each adapter needs beside id, category and contact.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "generic": ("url", "public_keys"),
@@ -32,6 +35,8 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 _NEEDS_VIA_HUB: tuple[str, ...] = ()
 #: Adapters whose answers may be signed with the shared secret instead of a key of the platform's own.
 _SIGN_WEBHOOKS = frozenset({"generic", "hub"})
+#: The kinds of keys that each adapter verifies with, where they are others than Ed25519 alone.
+_KEYS: Mapping[str, tuple[str, ...]] = {"shared-signals": (ED25519, RSA), "rsa-notify": (RSA,)}
 _ID = re.compile(r"[a-z][a-z0-9-]{1,40}\Z", re.ASCII)
 _ID_OR_NONE = re.compile(r"([a-z][a-z0-9-]{1,40})?\Z", re.ASCII)
 _PATH = re.compile(r"(/[!-~]{1,400})?\Z", re.ASCII)
@@ -99,7 +104,7 @@ class PlatformEntry:
     platform_id: str
     category: Category
     endpoint: Endpoint | None
-    public_keys: tuple[PublicKey, ...]
+    public_keys: tuple[VerifyingKey, ...]
     batch: int
     rate_per_second: float
     remind_after: float
@@ -154,7 +159,26 @@ def load_platform_map(path: Path) -> dict[str, PlatformEntry]:
         if entry.platform_id in entries:
             refuse(f"{path}: [[platform]] no. {position}: id", "is used twice", "give each platform an id of its own.")
         entries[entry.platform_id] = entry
+    demand_hubs(entries)
     return entries
+
+
+def asked(entries: Mapping[str, PlatformEntry]) -> dict[str, PlatformEntry]:
+    """Return the platforms that can be asked: a hub only speaks for others and is no obligation's target."""
+    return {platform_id: entry for platform_id, entry in entries.items() if entry.adapter != HUB}
+
+
+def demand_hubs(entries: Mapping[str, PlatformEntry]) -> None:
+    """Refuse registrations that name a hub which is none of them.
+
+    Raises:
+        MapRefused: naming the platform and what it names.
+    """
+    for entry in entries.values():
+        hub = entries.get(entry.via)
+        if entry.via and (hub is None or hub.adapter != HUB or hub.via or entry.adapter == HUB):
+            what = f"The platform {entry.platform_id} names the hub {entry.via}, which is no hub that can speak for it."
+            raise MapRefused(what, remedy=f'register {entry.via} with `adapter = "hub"` and no `via`, or leave `via` out.')
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -193,7 +217,7 @@ def read_registration(where: str, table: object) -> PlatformEntry:
         platform_id=values.matching("id", _ID, "2 to 41 of a-z 0-9 -, beginning with a letter"),
         category=values.category(),
         endpoint=values.endpoint("url"),
-        public_keys=values.public_keys(least=int("public_keys" in needed)),
+        public_keys=values.public_keys(int("public_keys" in needed), (ED25519,) if via else _KEYS.get(adapter, (ED25519,))),
         batch=values.whole("batch", 1, MOST_ITEMS),
         rate_per_second=values.rate(),
         remind_after=values.duration("remind_after", 0.1, 365 * 86400),

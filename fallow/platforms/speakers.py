@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from fallow.platforms.adapters.catalogue import adapter_of
+from fallow.platforms.adapters.catalogue import form_of
 from fallow.platforms.forms import AnswerForm
 from fallow.platforms.platform_map import PlatformEntry
 from fallow.platforms.verifying import VerifyingKey
@@ -65,4 +65,4 @@ def speaker_of(entry: PlatformEntry, entries: Mapping[str, PlatformEntry]) -> Sp
     members = frozenset(each.platform_id for each in entries.values() if each.via == entry.platform_id)
     served_by = entries.get(entry.via, entry) if entry.via else entry
     speaks_for = members if entry.adapter == "hub" else frozenset({entry.platform_id})
-    return Speaker(entry.platform_id, entry.keys, adapter_of(served_by).form, speaks_for)
+    return Speaker(entry.platform_id, entry.keys, form_of(served_by), speaks_for)

@@ -6,9 +6,17 @@ from typing import NamedTuple
 
 from fallow.domain.errors import MapRefused
 from fallow.domain.ports import Clock, Platform
-from fallow.platforms.forms import AnswerForm, WebhookForm
+from fallow.platforms.adapters import shared_signals
+from fallow.platforms.adapters.file_drop import FileDropPlatform
+from fallow.platforms.adapters.hub import HubMember
+from fallow.platforms.adapters.manual import ManualPlatform
+from fallow.platforms.adapters.rsa_notify import RsaNotifyPlatform
+from fallow.platforms.adapters.shared_signals import SharedSignalsPlatform
+from fallow.platforms.forms import AnswerForm, FileForm, WebhookForm
 from fallow.platforms.http_platform import HttpPlatform
-from fallow.platforms.platform_map import PlatformEntry
+from fallow.platforms.platform_map import HUB, PlatformEntry
+from fallow.platforms.rsa_form import RsaNotifyForm
+from fallow.platforms.set_form import SetForm
 from fallow.platforms.signing import SigningKey
 from fallow.platforms.transport import Transport
 
@@ -35,10 +43,12 @@ class Adapter(NamedTuple):
         make: makes it for one platform. Takes the platform's entry, the entry whose endpoint and keys serve it (its hub's, or its own)
             and what every adapter is given.
         form: of the answers that come by callback.
+        form_of: the form for one platform, where it demands more than the form alone can know.
     """
 
     make: Callable[[PlatformEntry, PlatformEntry, Way], Platform]
     form: AnswerForm
+    form_of: Callable[[PlatformEntry], AnswerForm] | None = None
 
 
 def _generic(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
@@ -46,8 +56,39 @@ def _generic(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platfo
     return HttpPlatform(entry, way.transport, way.signing_key, way.clock)
 
 
+def _hub(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
+    return HubMember(entry, served_by, way.transport, way.signing_key, way.clock)
+
+
+def _rsa_notify(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
+    del served_by
+    return RsaNotifyPlatform(entry, way.transport, way.signing_key, way.clock)
+
+
+def _shared_signals(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
+    del served_by
+    return SharedSignalsPlatform(entry, way.transport, way.signing_key, way.clock)
+
+
+def _file_drop(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
+    del served_by
+    return FileDropPlatform(entry, way.signing_key, way.clock)
+
+
+def _manual(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
+    del served_by, way
+    return ManualPlatform(entry)
+
+
 #: Every adapter there is.
-ADAPTERS: dict[str, Adapter] = {"generic": Adapter(_generic, WebhookForm())}
+ADAPTERS: dict[str, Adapter] = {
+    "generic": Adapter(_generic, WebhookForm()),
+    HUB: Adapter(_hub, WebhookForm()),
+    "shared-signals": Adapter(_shared_signals, SetForm(), shared_signals.form_of),
+    "rsa-notify": Adapter(_rsa_notify, RsaNotifyForm()),
+    "file-drop": Adapter(_file_drop, FileForm()),
+    "manual": Adapter(_manual, WebhookForm()),
+}
 
 
 def adapter_of(entry: PlatformEntry) -> Adapter:
@@ -63,6 +104,16 @@ def adapter_of(entry: PlatformEntry) -> Adapter:
     return found
 
 
+def form_of(entry: PlatformEntry) -> AnswerForm:
+    """Return the form of what comes in from those that an entry serves: a platform itself, or a hub.
+
+    Raises:
+        MapRefused: there is no adapter of the entry's.
+    """
+    adapter = adapter_of(entry)
+    return adapter.form if adapter.form_of is None else adapter.form_of(entry)
+
+
 def make_platform(entry: PlatformEntry, entries: Mapping[str, PlatformEntry], way: Way) -> Platform:
     """Return the platform behind an entry; one that names a hub is reached over the hub's endpoint, by the hub's adapter.
 
@@ -72,7 +123,7 @@ def make_platform(entry: PlatformEntry, entries: Mapping[str, PlatformEntry], wa
     served_by = entry
     if entry.via:
         hub = entries.get(entry.via)
-        if hub is None:
+        if hub is None or hub.adapter != HUB:
             what = f"The platform {entry.platform_id} names the hub {entry.via}, which is not registered."
             raise MapRefused(what, remedy="register the hub first, or leave `via` out.")
         served_by = hub
