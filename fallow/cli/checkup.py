@@ -10,7 +10,7 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from fallow.bootstrap import demand_apart, open_database, open_records
+from fallow.bootstrap import open_database, open_records
 from fallow.cli import logs
 from fallow.cli.findings import Colour, Finding, fitting, red
 from fallow.domain.errors import FallowError
@@ -18,6 +18,7 @@ from fallow.domain.policy import Policy
 from fallow.intake.policy_file import load_policy
 from fallow.operations.diagnosis import Diagnosis, diagnose
 from fallow.operations.key_epochs import EpochStanding, standing
+from fallow.operations.registration_rules import demand_apart
 from fallow.platforms.platform_map import PlatformEntry, load_platform_map
 from fallow.records.records_map import RecordsMap
 from fallow.settings import Settings, load

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fallow.domain.policy import Policy
 from fallow.domain.ports import LineRegister, Platform, RecordSystem
+from fallow.operations.registered import Registered
 from fallow.platforms.speakers import Speakers
 from fallow.store.engine import Database
 from fallow.store.inbox import Inbox
@@ -48,6 +49,7 @@ class Installation:
         inbox: platforms' answers as kept.
         sign_tag: signs a tag's digest; returns (signature, public key).
         tag_signed: tells whether (digest, signature) is ours.
+        registered: the registry of platforms, from which ``platforms``, ``paces`` and ``speakers`` follow.
     """
 
     db: Database
@@ -63,3 +65,4 @@ class Installation:
     inbox: Inbox
     sign_tag: Callable[[str], tuple[str, str]]
     tag_signed: Callable[[str, str], bool]
+    registered: Registered
