@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
+import structlog
+
 from fallow.domain.ports import Clock
 from fallow.intake.policy_file import load_policy
 from fallow.operations.installation import Installation, Pace
@@ -27,6 +29,8 @@ from fallow.store.signer import TagSigner, seed
 from fallow.store.vault import Vault
 from fallow.store.wrapping import WrappingKeys
 
+_log = structlog.get_logger()
+
 
 @dataclass
 class Wired:
@@ -38,6 +42,11 @@ class Wired:
     entries: Mapping[str, PlatformEntry]
     #: In which keys platforms.toml and the registry differ, by platform; the registry stands.
     differences: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def warn_of_differences(self) -> None:
+        """Log what a start must not pass over in silence: the file says one thing of a platform, the registry, which stands, another."""
+        for platform_id, keys in self.differences.items():
+            _log.warning("platforms.toml and the registry differ; the registry stands", platform_id=platform_id, differing=list(keys))
 
     def __enter__(self) -> Self:
         """Use it."""

@@ -35,6 +35,7 @@ def work() -> None:
     settings = load()
     logs.configure(settings.log_level)
     with wire(settings) as wired:
+        wired.warn_of_differences()
         asyncio.run(_work(settings, wired))
 
 

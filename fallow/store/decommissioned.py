@@ -38,7 +38,7 @@ def _raise(tx: Tx, target_id: str, most: int) -> None:
         if rows[cycle.cycle_id].status == Status.OPEN and attention not in cycles.facts(cycle).attention:
             rows[cycle.cycle_id].due_at = None
             cycles.raise_attention(tx, cycle, attention)
-            cycles.wake(tx, cycle)
+            _wake(tx, cycle)
 
 
 def _come_back(tx: Tx, cycle: CycleRow, back: Collection[str]) -> None:
@@ -47,7 +47,12 @@ def _come_back(tx: Tx, cycle: CycleRow, back: Collection[str]) -> None:
             if row.status == Status.OPEN:
                 row.due_at = tx.now
     cycles.clear_attention(tx, cycle, {Attention(Reason.PLATFORM_DECOMMISSIONED, target_id) for target_id in back})
-    cycles.wake(tx, cycle)
+    _wake(tx, cycle)
+
+
+def _wake(tx: Tx, cycle: CycleRow) -> None:
+    if State(cycle.state) in ACTIVE:
+        cycles.wake(tx, cycle)  # its workflow shows it in Temporal's lists
 
 
 def _noted(cycle: CycleRow) -> set[str]:
