@@ -45,8 +45,8 @@ class Wired:
 
     def warn_of_differences(self) -> None:
         """Log what a start must not pass over in silence: the file says one thing of a platform, the registry, which stands, another."""
-        for platform_id, keys in self.differences.items():
-            _log.warning("platforms.toml and the registry differ; the registry stands", platform_id=platform_id, differing=list(keys))
+        for platform_id, differing in self.differences.items():
+            _log.warning("platforms.toml and the registry differ; the registry stands", platform_id=platform_id, keys=list(differing))
 
     def __enter__(self) -> Self:
         """Use it."""
@@ -79,6 +79,16 @@ def open_records(settings: Settings, clock: Clock | None = None) -> RecordsMap:
     return load_records_map(path, SignedExchanges(path, lambda: _request_key(keys.Keys(settings.file("keys"))), clock or _HostClock()))
 
 
+def open_registry(settings: Settings, db: Database, clock: Clock | None = None) -> Registered:
+    """Open the registry of platforms, with a way to them; nothing is connected yet.
+
+    Raises:
+        SettingRefused: a key is missing.
+    """
+    ring = keys.Keys(settings.file("keys"))
+    return Registered(db, Bodies(ring), Way(Transport(), _request_key(ring), clock or _HostClock()))
+
+
 def wire(settings: Settings, clock: Clock | None = None) -> Wired:
     """Put an installation together.
 
@@ -88,9 +98,8 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
     db = open_database(settings, clock)
     ring = keys.Keys(settings.file("keys"))
     records = open_records(settings, clock)
-    transport = Transport()
-    way = Way(transport, _request_key(ring), clock or _HostClock())
-    registered = Registered(db, Bodies(ring), way)
+    registered = open_registry(settings, db, clock)
+    way = registered.way
     differences = found_or_compare(db, registered, settings.file("platforms"), records.systems)
     present = registered.present
     demand_apart(records.systems, {*present.entries, *present.decommissioned})
@@ -118,7 +127,7 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
         tag_signed=tags.signed,
         registered=registered,
     )
-    return Wired(installation, transport, records, Live(registered, lambda entry, _: entry, hubs=True), differences)
+    return Wired(installation, way.transport, records, Live(registered, lambda entry, _: entry, hubs=True), differences)
 
 
 def _request_key(ring: keys.Keys) -> signing.SigningKey:

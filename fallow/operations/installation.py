@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from fallow.domain.errors import PolicyRefused
 from fallow.domain.policy import Policy
 from fallow.domain.ports import LineRegister, Platform, RecordSystem
 from fallow.operations.registered import Registered
@@ -66,3 +67,15 @@ class Installation:
     sign_tag: Callable[[str], tuple[str, str]]
     tag_signed: Callable[[str, str], bool]
     registered: Registered
+
+    def policy_to_freeze(self) -> Policy:
+        """Return the policy for a new cycle.
+
+        Raises:
+            PolicyRefused: it names a platform that was decommissioned since this process started.
+        """
+        gone = sorted(self.policy.platforms.keys() & self.registered.present.decommissioned)
+        if gone:
+            what = f"The policy {self.policy.policy_id} was read while {', '.join(gone)} was still asked, which was decommissioned since."
+            raise PolicyRefused(what, remedy="take it out of the policy if that names it, and restart the API and the workers.")
+        return self.policy

@@ -1,14 +1,17 @@
 """``platforms.toml`` and the registry: imported whole where the registry is empty; from then on the file is only compared.
 
-One exception, so that a trial on one machine can be laid out again: in a demo database, test endpoints on this machine
-(``allow_loopback = true`` in the file, and in the registration where there is one) follow the file, as long as no person has decided
-over them. Nobody else's key or url is ever taken from the file again.
+Two exceptions, both for platforms over which no person has decided yet: as long as no number was ever enrolled, they follow the
+file, which is still being written; and so that a trial on one machine can be laid out again, in a demo database test endpoints on this
+machine (``allow_loopback = true`` in the file, and in the registration where there is one) follow it for ever. Nobody else's key or url
+is taken from the file again.
 """
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from sqlmodel import select
 
 from fallow.domain.errors import MapRefused
 from fallow.domain.registration import FILE, FOUNDING, SECRETS
@@ -20,6 +23,7 @@ from fallow.platforms.platform_map import PlatformEntry, differing, load_registr
 from fallow.store import registry
 from fallow.store.engine import Database, Tx
 from fallow.store.registry import Registration, Table
+from fallow.store.tables import CycleRow
 
 #: Keys of the first revisions count for everything that was received before there was a registry.
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -77,20 +81,25 @@ def _differing(standing: Standing, table: Table) -> list[str]:
 
 
 def _to_follow(tx: Tx, registered: Registered, read: Read) -> dict[str, Registration]:
-    """Return what test endpoints become that follow the file."""
-    if not is_demo(tx):
+    """Return what the platforms become that follow the file."""
+    unused = tx.session.exec(select(CycleRow.cycle_id).limit(1)).first() is None
+    if not unused and not is_demo(tx):
         return {}
+
+    def follows(*tables: Table) -> bool:
+        return unused or all(table.get("allow_loopback") is True for table in tables)
+
     found = standings(tx, registered.bodies)
     by_people = {row.platform_id for row in registry.revisions(tx) if row.approved_by not in (FOUNDING, FILE)}
     following = dict[str, Registration]()
     for platform_id, (_, table) in read.items():
         before = found.get(platform_id, Standing()).registration
-        is_test = table.get("allow_loopback") is True and (before is None or before.table.get("allow_loopback") is True)
-        if is_test and platform_id not in by_people and changes(before, table):
+        mine = [table] if before is None else [table, before.table]
+        if platform_id not in by_people and changes(before, table) and follows(*mine):
             following[platform_id] = Registration(table)
     for platform_id, standing in found.items():
         left = standing.registration if standing.in_use and platform_id not in read else None
-        if left is not None and platform_id not in by_people and left.table.get("allow_loopback") is True:
+        if left is not None and platform_id not in by_people and follows(left.table):
             following[platform_id] = Registration(left.table, decommissioned=True)
     return following
 
