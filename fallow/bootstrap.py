@@ -1,6 +1,7 @@
 """The composition root: settings in, an installation out. The only place that knows every implementation."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
@@ -95,9 +96,18 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
     Raises:
         SettingRefused, PolicyRefused, MapRefused: naming the file, the key and the remedy.
     """
-    db = open_database(settings, clock)
+    with ExitStack() as opened:
+        db = open_database(settings, clock)
+        opened.callback(db.close)
+        records = open_records(settings, clock)
+        opened.callback(records.close)
+        wired = _wire(settings, clock, db, records)
+        opened.pop_all()
+        return wired
+
+
+def _wire(settings: Settings, clock: Clock | None, db: Database, records: RecordsMap) -> Wired:
     ring = keys.Keys(settings.file("keys"))
-    records = open_records(settings, clock)
     registered = open_registry(settings, db, clock)
     way = registered.way
     differences = found_or_compare(db, registered, settings.file("platforms"), records.systems)
