@@ -1,29 +1,36 @@
 """The composition root: settings in, an installation out. The only place that knows every implementation."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
-from fallow.domain.errors import MapRefused
+import structlog
+
 from fallow.domain.ports import Clock
 from fallow.intake.policy_file import load_policy
 from fallow.operations.installation import Installation, Pace
 from fallow.operations.register import GuardedRegister
+from fallow.operations.registered import Live, Registered
+from fallow.operations.registration_rules import demand_apart
+from fallow.operations.registry_founding import found_or_compare
 from fallow.platforms import signing
 from fallow.platforms.adapters.catalogue import Way, make_platform
-from fallow.platforms.platform_map import PlatformEntry, asked, load_platform_map
+from fallow.platforms.platform_map import PlatformEntry
 from fallow.platforms.signed_exchange import SignedExchanges
-from fallow.platforms.speakers import MappedSpeakers
 from fallow.platforms.transport import Transport
 from fallow.records.records_map import RecordsMap, load_records_map
 from fallow.settings import Settings
 from fallow.store import keys, schema
 from fallow.store.engine import Database
 from fallow.store.inbox import Inbox
+from fallow.store.registry import Bodies
 from fallow.store.signer import TagSigner, seed
 from fallow.store.vault import Vault
 from fallow.store.wrapping import WrappingKeys
+
+_log = structlog.get_logger()
 
 
 @dataclass
@@ -33,7 +40,14 @@ class Wired:
     installation: Installation
     transport: Transport
     records: RecordsMap
-    entries: dict[str, PlatformEntry]
+    entries: Mapping[str, PlatformEntry]
+    #: In which keys platforms.toml and the registry differ, by platform; the registry stands.
+    differences: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def warn_of_differences(self) -> None:
+        """Log what a start must not pass over in silence: the file says one thing of a platform, the registry, which stands, another."""
+        for platform_id, differing in self.differences.items():
+            _log.warning("platforms.toml and the registry differ; the registry stands", platform_id=platform_id, keys=list(differing))
 
     def __enter__(self) -> Self:
         """Use it."""
@@ -66,25 +80,46 @@ def open_records(settings: Settings, clock: Clock | None = None) -> RecordsMap:
     return load_records_map(path, SignedExchanges(path, lambda: _request_key(keys.Keys(settings.file("keys"))), clock or _HostClock()))
 
 
+def open_registry(settings: Settings, db: Database, clock: Clock | None = None) -> Registered:
+    """Open the registry of platforms, with a way to them; nothing is connected yet.
+
+    Raises:
+        SettingRefused: a key is missing.
+    """
+    ring = keys.Keys(settings.file("keys"))
+    return Registered(db, Bodies(ring), Way(Transport(), _request_key(ring), clock or _HostClock()))
+
+
 def wire(settings: Settings, clock: Clock | None = None) -> Wired:
     """Put an installation together.
 
     Raises:
         SettingRefused, PolicyRefused, MapRefused: naming the file, the key and the remedy.
     """
-    db = open_database(settings, clock)
+    with ExitStack() as opened:
+        db = open_database(settings, clock)
+        opened.callback(db.close)
+        records = open_records(settings, clock)
+        opened.callback(records.close)
+        wired = _wire(settings, clock, db, records)
+        opened.pop_all()
+        return wired
+
+
+def _wire(settings: Settings, clock: Clock | None, db: Database, records: RecordsMap) -> Wired:
     ring = keys.Keys(settings.file("keys"))
-    records = open_records(settings, clock)
-    entries = load_platform_map(settings.file("platforms"))
-    demand_apart(records.systems, entries)
+    registered = open_registry(settings, db, clock)
+    way = registered.way
+    differences = found_or_compare(db, registered, settings.file("platforms"), records.systems)
+    present = registered.present
+    demand_apart(records.systems, {*present.entries, *present.decommissioned})
     policy = load_policy(
         settings.file("policy"),
         record_systems={system_id: system.collections for system_id, system in records.systems.items()},
         line_register=records.line_register_id,
-        platforms={platform_id: entry.category for platform_id, entry in asked(entries).items()},
+        platforms=Live(registered, lambda entry, _: entry.category),
+        decommissioned=present.decommissioned,
     )
-    transport = Transport()
-    way = Way(transport, _request_key(ring), clock or _HostClock())
     tags = TagSigner(ring)
     installation = Installation(
         db=db,
@@ -94,26 +129,15 @@ def wire(settings: Settings, clock: Clock | None = None) -> Wired:
         policy=policy,
         record_systems=records.systems,
         line_register=GuardedRegister(records.line_register),
-        platforms={platform_id: make_platform(entry, entries, way) for platform_id, entry in asked(entries).items()},
-        paces={platform_id: _pace(entry) for platform_id, entry in asked(entries).items()},
-        speakers=MappedSpeakers(entries),
+        platforms=Live(registered, lambda entry, entries: make_platform(entry, entries, way)),
+        paces=Live(registered, lambda entry, _: _pace(entry)),
+        speakers=registered,
         inbox=Inbox(ring),
         sign_tag=tags.sign,
         tag_signed=tags.signed,
+        registered=registered,
     )
-    return Wired(installation, transport, records, entries)
-
-
-def demand_apart(record_systems: Collection[str], platforms: Collection[str]) -> None:
-    """Refuse maps that use one id for a record system and a platform: what is owed and sent is kept under that id.
-
-    Raises:
-        MapRefused: naming the ids.
-    """
-    shared = sorted(set(record_systems) & set(platforms))
-    if shared:
-        what = f"The maps name {', '.join(shared)} both as a record system and as a platform."
-        raise MapRefused(what, remedy="give each an id of its own in records.toml and platforms.toml.")
+    return Wired(installation, way.transport, records, Live(registered, lambda entry, _: entry, hubs=True), differences)
 
 
 def _request_key(ring: keys.Keys) -> signing.SigningKey:

@@ -27,6 +27,7 @@ from fallow.operations.disclose import Disclosure
 from fallow.operations.enrol import enrol_file
 from fallow.operations.installation import Installation, Pace
 from fallow.operations.people import admit, authenticate
+from fallow.operations.registered import Registered
 from fallow.operations.release import Release
 from fallow.operations.retention import Retention
 from fallow.operations.sending import Tally
@@ -34,6 +35,7 @@ from fallow.operations.stages import Stages
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.operations.wiping_rounds import WipingRounds
 from fallow.platforms import signing
+from fallow.platforms.adapters.catalogue import Way
 from fallow.platforms.endpoints import read_endpoint
 from fallow.platforms.platform_map import PlatformEntry
 from fallow.platforms.signing import SigningKey
@@ -43,7 +45,8 @@ from fallow.records.records_map import RecordsMap
 from fallow.store import cycles, keys, leases, obligations, schema
 from fallow.store.engine import Database
 from fallow.store.inbox import Inbox
-from fallow.store.signer import TagSigner
+from fallow.store.registry import Bodies
+from fallow.store.signer import TagSigner, seed
 from fallow.store.vault import Vault
 from fallow.store.wrapping import WrappingKeys
 
@@ -116,6 +119,7 @@ def an_installation(
         inbox=Inbox(ring),
         sign_tag=tags.sign,
         tag_signed=tags.signed,
+        registered=Registered(db, Bodies(ring), Way(Transport(), SigningKey(seed(ring, "request")), clock)),
     )
     records = RecordsMap(systems, lines, installation.policy.line_register)  # type: ignore[arg-type]
     return World(Wired(installation, Transport(), records, entries), clock, signing_keys, asked, systems, lines)

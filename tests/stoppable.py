@@ -22,11 +22,16 @@ from fallow.domain.ports import CollectionReceipt, Keeper, SignedDelivery, Unbin
 from fallow.domain.rules import Rule
 from fallow.operations import people
 from fallow.operations.installation import Installation, Pace
+from fallow.operations.registered import Registered
+from fallow.platforms.adapters.catalogue import Way
+from fallow.platforms.signing import SigningKey
 from fallow.platforms.speakers import MappedSpeakers
+from fallow.platforms.transport import Transport
 from fallow.store import keys, schema
 from fallow.store.engine import Database
 from fallow.store.inbox import Inbox
-from fallow.store.signer import TagSigner
+from fallow.store.registry import Bodies
+from fallow.store.signer import TagSigner, seed
 from fallow.store.vault import Vault
 from fallow.store.wrapping import WrappingKeys
 
@@ -199,6 +204,7 @@ def a_world(
         inbox=Inbox(ring),
         sign_tag=tags.sign,
         tag_signed=tags.signed,
+        registered=Registered(db, Bodies(ring), Way(Transport(), SigningKey(seed(ring, "request")), clock)),
     )
     return World(installation, clock, systems, asked, lines)
 

@@ -7,7 +7,7 @@ sweep  wakes what could go on and did not, makes sure that every target has its 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -18,7 +18,7 @@ from fallow.domain.lifecycle import State
 from fallow.operations import collecting
 from fallow.operations.installation import Installation
 from fallow.operations.sending import Bell
-from fallow.store import cycles, leases, obligations
+from fallow.store import cycles, decommissioned, leases, obligations
 from fallow.store.engine import Database
 from workers import telling
 
@@ -30,7 +30,7 @@ COLLECT_EVERY = 20.0
 PAGE = 200
 #: How far back the sweep asks for workflows that closed other than by completing; visibility is eventually consistent.
 CLOSED_WITHIN = timedelta(hours=1)
-#: How soon a dispatch workflow that could not be started is tried again.
+#: How soon a dispatch workflow that could not be started is tried again, and the start of a new target's.
 _BEGIN_AGAIN_AFTER = 2.0
 _LEASE = "~relay"
 #: Well within the lease; renewing it at each tick would be four transactions a second for nothing.
@@ -44,22 +44,21 @@ async def due_scan(bell: Bell, stop: asyncio.Event) -> None:
     await _every(SCAN_EVERY, bell.scan, stop)
 
 
-async def begin_dispatch(client: Client, targets: list[str], stop: asyncio.Event) -> None:
-    """Make sure that each target of this process has its dispatch workflow; again until it has, or until stopped.
+async def begin_dispatch(client: Client, targets: Collection[str], stop: asyncio.Event) -> None:
+    """Make sure that each target of this process has its dispatch workflow, until stopped: ``targets`` may grow.
 
-    The sweep does so too, but only for the targets that the one process with the lease knows.
+    The sweep does so too, but only for the targets that the one process with the lease knows, and rarer.
     """
-    left = list(targets)
+    begun = set[str]()
 
     async def begin() -> None:
-        while left and not stop.is_set():
-            await telling.ensure_dispatch(client, left[0])
-            del left[0]
+        for target_id in [each for each in targets if each not in begun]:
+            if stop.is_set():
+                return
+            await telling.ensure_dispatch(client, target_id)
+            begun.add(target_id)
 
-    while left and not stop.is_set():
-        await _try(begin)
-        if left:
-            await _pause(_BEGIN_AGAIN_AFTER, stop)
+    await _every(_BEGIN_AGAIN_AFTER, begin, stop)
 
 
 async def collect(installation: Installation, stop: asyncio.Event) -> None:
@@ -84,9 +83,9 @@ class Relay:
     """Relay and sweep, in one process at a time."""
 
     def __init__(
-        self, db: Database, client: Client, targets: list[str], holder: str, chores: Sequence[Callable[[], Awaitable[None]]] = ()
+        self, db: Database, client: Client, targets: Collection[str], holder: str, chores: Sequence[Callable[[], Awaitable[None]]] = ()
     ) -> None:
-        """Serve ``targets``; ``holder`` names this process in the lease. Each of ``chores`` is done at every sweep."""
+        """Serve ``targets``, which may change; ``holder`` names this process in the lease. Each of ``chores`` is done at every sweep."""
         self._db = db
         self._client = client
         self._targets = targets
@@ -130,7 +129,7 @@ class Relay:
         """Wake what is stalled, keep dispatch alive, find what was terminated."""
         await asyncio.to_thread(self._wake_stalled)
         await asyncio.to_thread(self._note_missing)
-        for target_id in self._targets:
+        for target_id in list(self._targets):
             await telling.ensure_dispatch(self._client, target_id)
         for chore in self._chores:
             await _try(chore)
@@ -166,8 +165,10 @@ class Relay:
             telling.note(tx, told, failed)
 
     def _note_missing(self) -> None:
+        gone = getattr(self._targets, "decommissioned", frozenset[str]())
         with self._db.begin() as tx:
-            obligations.note_missing(tx, self._targets, PAGE)
+            obligations.note_missing(tx, {*self._targets, *gone}, PAGE)
+            decommissioned.note(tx, gone, PAGE)
 
     def _wake_stalled(self) -> None:
         with self._db.read() as tx:

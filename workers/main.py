@@ -18,6 +18,7 @@ from fallow.operations.installation import Installation
 from fallow.operations.sending import Bell
 from workers import loops, registry
 from workers.build import version
+from workers.targets import Targets
 from workflows import options
 from workflows.dispatch import DispatchWorkflow
 from workflows.recycling import NumberRecyclingWorkflow
@@ -48,7 +49,7 @@ async def run(
     """
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     bell = Bell(installation.db, {system.system_id: system.after for system in installation.record_systems.values()})
-    targets = [*installation.record_systems, *installation.platforms]
+    targets = Targets(installation)
     async with AsyncExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(options.STEP_SLOTS, "step"))
         recycling = Worker(
@@ -69,7 +70,7 @@ async def run(
             task_queue=options.DISPATCH_QUEUE,
             workflows=[DispatchWorkflow],
             activities=registry.turns(registry.sender(installation, bell, holder), turn_for),
-            max_concurrent_activities=len(targets) + 1,
+            max_concurrent_activities=len(targets) + len(targets.decommissioned) + options.ROOM_FOR_TARGETS,
             max_heartbeat_throttle_interval=options.TURN_BEAT_EVERY,
             graceful_shutdown_timeout=_SHUTDOWN_WITHIN,
             deployment_config=_deployment(),

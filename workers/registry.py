@@ -22,10 +22,9 @@ from fallow.operations.installation import Installation
 from fallow.operations.key_epochs import keep_young
 from fallow.operations.release import Release
 from fallow.operations.retention import Retention
-from fallow.operations.sending import Bell, Rounds, TargetSender
+from fallow.operations.sending import Bell, TargetSender
 from fallow.operations.stages import Stages
-from fallow.operations.unbinding_rounds import UnbindingRounds
-from fallow.operations.wiping_rounds import WipingRounds
+from workers.targets import LiveRounds
 
 _log = structlog.get_logger()
 
@@ -73,8 +72,5 @@ def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:
 
 
 def sender(installation: Installation, bell: Bell, holder: str) -> TargetSender:
-    """Return the sender of every target in the installation's maps."""
-    keeper = Retention(installation)
-    rounds: list[Rounds] = [WipingRounds(installation, each, keeper) for each in installation.record_systems.values()]
-    rounds += [UnbindingRounds(installation, platform_id) for platform_id in installation.platforms]
-    return TargetSender(installation.db, bell, rounds, holder)
+    """Return the sender of every target, those that are registered later among them."""
+    return TargetSender(installation.db, bell, LiveRounds(installation, Retention(installation)), holder)

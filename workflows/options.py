@@ -6,7 +6,8 @@ a step, regularly   after that: 1 min an attempt, for an hour; then ATTENTION an
 a turn              10 min of work + 1 min to finish what is in flight; 8 s without a heartbeat and another worker takes it
 a heartbeat         beaten every 1 s, passed on every 2 s (by itself the SDK takes 0.8 x 8 s = 6.4 s): 6 s to spare, not 1.6
 a look come early   the database's clock is behind Temporal's: again after 1, 2, 4 ... 300 s, so 20 s cost 5 looks, not 20
-slots               dispatch: at least one per target (a turn holds its slot while it waits for something due)
+slots               dispatch: at least one per target (a turn holds its slot while it waits for something due), and room for 32
+                    platforms that are registered while the worker runs
 ==================  =======================================================================================
 """
 
@@ -39,3 +40,4 @@ TURN_AGAIN_AFTER = timedelta(seconds=10)
 WORKFLOW_SLOTS = 20
 STEP_SLOTS = 10
 STARTS_IN_FLIGHT = 20
+ROOM_FOR_TARGETS = 32

@@ -37,6 +37,7 @@ def serve(settings: Settings) -> None:
     """
     demand_free(settings.api_host, settings.api_port)
     with wire(settings) as wired:
+        wired.warn_of_differences()
         asyncio.run(_serve(create_app(wired), settings.api_host, settings.api_port))
     _log.info("api stopped")
 

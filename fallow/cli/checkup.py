@@ -10,15 +10,17 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from fallow.bootstrap import demand_apart, open_database, open_records
+from fallow.bootstrap import open_database, open_records
 from fallow.cli import logs
 from fallow.cli.findings import Colour, Finding, fitting, red
+from fallow.cli.platforms_known import Known, known
 from fallow.domain.errors import FallowError
 from fallow.domain.policy import Policy
 from fallow.intake.policy_file import load_policy
 from fallow.operations.diagnosis import Diagnosis, diagnose
 from fallow.operations.key_epochs import EpochStanding, standing
-from fallow.platforms.platform_map import PlatformEntry, asked, load_platform_map
+from fallow.operations.registration_rules import demand_apart
+from fallow.platforms.platform_map import asked
 from fallow.records.records_map import RecordsMap
 from fallow.settings import Settings, load
 from fallow.store.keys import Keys
@@ -125,11 +127,11 @@ def _contents(found: Diagnosis) -> Iterator[Finding]:
 def _maps(settings: Settings) -> Iterator[Finding]:
     records = open_records(settings)
     try:
-        platforms = load_platform_map(settings.file("platforms"))
-        yield from _owing(settings, {*records.systems, *platforms})
-        yield from _policy(_load(settings, records, platforms))
-        demand_apart(records.systems, platforms)
-        yield Finding(Colour.GREEN, "platforms map", f"{len(platforms)} platforms")
+        found = known(settings)
+        yield from found.findings
+        yield from _owing(settings, {*records.systems, *found.entries, *found.decommissioned})
+        yield from _policy(_load(settings, records, found))
+        demand_apart(records.systems, found.entries)
         yield from fitting(records)
     finally:
         records.close()
@@ -147,17 +149,18 @@ def _owing(settings: Settings, mapped: set[str]) -> Iterator[Finding]:
     finally:
         db.close()
     for target_id in lost:
-        what = f"{target_id} still has obligations open and is in neither map: the numbers that wait for it are stuck."
-        remedy = f"put {target_id} back into records.toml or platforms.toml, with its keys, and restart the workers."
+        what = f"{target_id} still has obligations open and is neither in the records map nor registered: its numbers are stuck."
+        remedy = f"put {target_id} back into records.toml, or register it with its keys, and restart the workers."
         yield Finding(Colour.RED, "targets", what, remedy)
 
 
-def _load(settings: Settings, records: RecordsMap, platforms: dict[str, PlatformEntry]) -> Policy:
+def _load(settings: Settings, records: RecordsMap, found: Known) -> Policy:
     return load_policy(
         settings.file("policy"),
         record_systems=records.collections,
         line_register=records.line_register_id,
-        platforms={platform_id: entry.category for platform_id, entry in asked(platforms).items()},
+        platforms={platform_id: entry.category for platform_id, entry in asked(found.entries).items()},
+        decommissioned=found.decommissioned,
     )
 
 

@@ -10,6 +10,7 @@ from fallow.cli import logs
 from fallow.cli.acting import at_a_terminal
 from fallow.domain.errors import SettingRefused
 from fallow.operations import key_epochs
+from fallow.operations.registry_founding import found_or_compare
 from fallow.operations.sale import DEMO_FACT, is_demo
 from fallow.settings import Settings, load
 from fallow.store import epochs, keys, schema
@@ -34,6 +35,9 @@ def found(*, demo: bool, temporal: bool) -> dict[str, str]:
             done["demo"] = _mark_demo(db)
     finally:
         db.close()
+    platforms = _import_platforms(settings)
+    if platforms:
+        done["platforms"] = platforms
     if temporal:
         done["temporal"] = _prepare_temporal(settings)
     return done
@@ -92,6 +96,28 @@ def _mark_demo(db: Database) -> str:
             raise SettingRefused(what, remedy="use an empty database: set FALLOW_STATE or FALLOW_DATABASE_URL to a new one.")
         tx.session.add(FactRow(name=DEMO_FACT, value="yes"))
     return "yes"
+
+
+def _import_platforms(settings: Settings) -> str:
+    """Import the platforms map where the registry is empty, if there is one already; say what came of it, "" where there is none."""
+    path = settings.file("platforms")
+    if not path.exists():
+        return ""
+    from fallow.bootstrap import open_records, open_registry  # noqa: PLC0415 - heavy
+
+    systems: tuple[str, ...] = ()
+    if settings.file("records").exists():
+        records = open_records(settings)
+        systems = tuple(records.systems)
+        records.close()
+    db = Database(settings.url())
+    try:
+        registered = open_registry(settings, db)
+        found = found_or_compare(db, registered, path, systems)
+    finally:
+        db.close()
+    differing = f"; {path} says otherwise of {', '.join(found)}, and the registry stands" if found else ""
+    return f"{len(registered.present.entries)} registered{differing}"
 
 
 def _prepare_temporal(settings: Settings) -> str:

@@ -19,6 +19,7 @@ from workers.build import version
 from workers.connection import connect
 from workers.main import run, stop_on_signals
 from workers.namespace import current
+from workflows.options import ROOM_FOR_TARGETS
 
 _THREADS = 16
 
@@ -34,13 +35,14 @@ def work() -> None:
     settings = load()
     logs.configure(settings.log_level)
     with wire(settings) as wired:
+        wired.warn_of_differences()
         asyncio.run(_work(settings, wired))
 
 
 async def _work(settings: Settings, wired: Wired) -> None:
     # Every sender, the scans and the relay work in threads: with Python's few, one slow database would hold them all up.
     targets = len(wired.installation.record_systems) + len(wired.installation.platforms)
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS + targets, "worker"))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS + targets + ROOM_FOR_TARGETS, "worker"))
     stop = asyncio.Event()
     stop_on_signals(stop)
     client = await connect(settings, runtime=_runtime(settings))

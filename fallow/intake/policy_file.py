@@ -6,7 +6,7 @@ versioned rule set that a cycle goes on citing.
 """
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -85,6 +85,7 @@ def load_policy(
     record_systems: Mapping[str, tuple[str, ...]],
     line_register: str,
     platforms: Mapping[str, Category],
+    decommissioned: Collection[str] = (),
 ) -> Policy:
     """Read and check a policy.
 
@@ -92,13 +93,15 @@ def load_policy(
         path: the TOML file.
         record_systems: what the records map offers: system id -> ids of its collections.
         line_register: id of the record system that holds the line register.
-        platforms: what the platforms map offers: platform id -> category.
+        platforms: what is registered and asked: platform id -> category.
+        decommissioned: platforms that are asked no more.
 
     Raises:
         PolicyRefused: unreadable; a key, id or word that is not known; or a policy that would make the gate hollow.
     """
     table = _table(path)
     rules = _rules(path, table)
+    _demand_in_use(path, table.platforms or (), decommissioned)
     chosen_systems = _chosen(path, "record_systems", table.record_systems, record_systems)
     chosen_platforms = _chosen(path, "platforms", table.platforms, platforms)
     not_asked = _not_asked(path, table.not_asked, {platforms[platform] for platform in chosen_platforms})
@@ -198,6 +201,13 @@ def _chosen(path: Path, key: str, named: list[str] | None, offered: Mapping[str,
         what = f"{key} names unknown {', '.join(unknown)}" if unknown else f"{key} names one twice"
         _refuse(path, what, f"known are {', '.join(sorted(offered))}.")
     return named
+
+
+def _demand_in_use(path: Path, named: Collection[str], decommissioned: Collection[str]) -> None:
+    gone = sorted(set(named) & set(decommissioned))
+    if gone:
+        what = f"platforms names {', '.join(gone)}, which was decommissioned and is asked no more"
+        _refuse(path, what, "remove it, and raise the policy's version; cycles enrolled before keep theirs.")
 
 
 def _not_asked(path: Path, named: list[Category], asked: set[Category]) -> tuple[str, ...]:

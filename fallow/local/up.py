@@ -16,7 +16,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
-from fallow.domain.errors import CommandRefused, SettingRefused
+from fallow.bootstrap import open_database, open_registry
+from fallow.domain.errors import CommandRefused, FallowError, SettingRefused
+from fallow.domain.obligations import Category
 from fallow.domain.policy import Policy
 from fallow.intake.policy_file import load_policy
 from fallow.local import crowd, stack
@@ -105,21 +107,35 @@ def choose_maps(settings: Settings, policy: Path | None, records: Path | None, p
         raise SettingRefused(
             what, remedy=f"put {' and '.join(f'{name}.toml' for name in missing)} beside, or name them by option; see examples/own-systems."
         )
-    loaded = _load(chosen["policy"], chosen["records"], chosen["platforms"])
+    loaded = _load(settings, chosen["policy"], chosen["records"], chosen["platforms"])
     return Maps(chosen["policy"], chosen["records"], chosen["platforms"], sample=False, demo=any(rule.demo for rule in loaded.rules))
 
 
-def _load(policy: Path, records: Path, platforms: Path) -> Policy:
-    systems = load_records_map(records)
+def _load(settings: Settings, policy: Path, records: Path, platforms: Path) -> Policy:
+    systems, written = load_records_map(records), load_platform_map(platforms)
     try:
         return load_policy(
             policy,
             record_systems=systems.collections,
             line_register=systems.line_register_id,
-            platforms={platform_id: entry.category for platform_id, entry in load_platform_map(platforms).items()},
+            platforms={**_registered(settings), **{platform_id: entry.category for platform_id, entry in written.items()}},
         )
     finally:
         systems.close()
+
+
+def _registered(settings: Settings) -> dict[str, Category]:
+    """Return the platforms that people registered in an installation of before: the policy may name them, and the file need not."""
+    try:
+        settings.demand_installed()
+        db = open_database(settings)
+    except FallowError:
+        return {}  # there is none yet, or `fallow setup` is about to bring it up to date
+    try:
+        entries = open_registry(settings, db).present.entries
+    finally:
+        db.close()
+    return {platform_id: entry.category for platform_id, entry in entries.items() if entry.adapter != "hub"}
 
 
 class _Start:

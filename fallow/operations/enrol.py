@@ -103,7 +103,7 @@ def _take_page(
     for each in page:
         if isinstance(each, Rejection):
             _reject(tx, batch_id, each.line, each.code, each.why)
-    policy = freeze(tx, installation.policy)
+    policy = freeze(tx, installation.policy_to_freeze())
     known = _known(tx, installation, rows)
     # In one order whatever the file's: two files with the same new numbers would wait for one another for ever.
     in_order = sorted(zip(rows, lines, strict=True), key=lambda pair: installation.vault.lookup(pair[0].number))

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from fallow.domain.errors import PolicyRefused
 from fallow.domain.policy import Policy
 from fallow.domain.ports import LineRegister, Platform, RecordSystem
+from fallow.operations.registered import Registered
 from fallow.platforms.speakers import Speakers
 from fallow.store.engine import Database
 from fallow.store.inbox import Inbox
@@ -48,6 +50,7 @@ class Installation:
         inbox: platforms' answers as kept.
         sign_tag: signs a tag's digest; returns (signature, public key).
         tag_signed: tells whether (digest, signature) is ours.
+        registered: the registry of platforms, from which ``platforms``, ``paces`` and ``speakers`` follow.
     """
 
     db: Database
@@ -63,3 +66,16 @@ class Installation:
     inbox: Inbox
     sign_tag: Callable[[str], tuple[str, str]]
     tag_signed: Callable[[str, str], bool]
+    registered: Registered
+
+    def policy_to_freeze(self) -> Policy:
+        """Return the policy for a new cycle.
+
+        Raises:
+            PolicyRefused: it names a platform that was decommissioned since this process started.
+        """
+        gone = sorted(self.policy.platforms.keys() & self.registered.present.decommissioned)
+        if gone:
+            what = f"The policy {self.policy.policy_id} was read while {', '.join(gone)} was still asked, which was decommissioned since."
+            raise PolicyRefused(what, remedy="take it out of the policy if that names it, and restart the API and the workers.")
+        return self.policy

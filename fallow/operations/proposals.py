@@ -30,7 +30,7 @@ def to_decide(tx: Tx, person: Person, proposal_id: str) -> tuple[CycleRow, Propo
         what = "The same person can't propose and decide."
         raise SecondPersonNeeded(what, remedy="have another approver do it, with a key of their own.")
     demand_not_the_enroller(person, row)
-    _demand_unrelated(tx, person, proposal)
+    demand_unrelated(tx, person, proposal.proposed_by)
     return row, proposal
 
 
@@ -66,9 +66,13 @@ def expires_at(proposal: ProposalRow) -> datetime:
     return proposal.proposed_at + PROPOSAL_STANDS_FOR
 
 
-def _demand_unrelated(tx: Tx, person: Person, proposal: ProposalRow) -> None:
-    """Refuse a second person who was made by the first, or the other way round."""
-    proposer = tx.session.get_one(PrincipalRow, proposal.proposed_by)
+def demand_unrelated(tx: Tx, person: Person, proposed_by: str) -> None:
+    """Refuse a second person who was made by the first, or the other way round.
+
+    Raises:
+        SecondPersonNeeded: always for them.
+    """
+    proposer = tx.session.get_one(PrincipalRow, proposed_by)
     approver = tx.session.get_one(PrincipalRow, person.person_id)
     if approver.admitted_by == proposer.principal_id or proposer.admitted_by == approver.principal_id:
         what = "One of the two people was admitted by the other."

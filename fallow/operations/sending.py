@@ -109,11 +109,11 @@ class Rounds(Protocol):
 class TargetSender:
     """Implements ``ports.Sender`` over the rounds of each target."""
 
-    def __init__(self, db: Database, bell: Bell, rounds: Iterable[Rounds], holder: str) -> None:
-        """Send for the targets of ``rounds``; ``holder`` names this process in leases."""
+    def __init__(self, db: Database, bell: Bell, rounds: Iterable[Rounds] | Mapping[str, Rounds], holder: str) -> None:
+        """Send for the targets of ``rounds``, a mapping of which may change; ``holder`` names this process in leases."""
         self._db = db
         self._bell = bell
-        self._rounds = {each.target_id: each for each in rounds}
+        self._rounds = rounds if isinstance(rounds, Mapping) else {each.target_id: each for each in rounds}
         self._holder = holder
 
     async def turn(self, target_id: str, *, turn_for: float, beat: Callable[[], None], stopping: Callable[[], bool]) -> TurnOver:

@@ -137,7 +137,7 @@ class TwoPerson:
             tx,
             self._installation,
             number,
-            policy=freeze(tx, self._installation.policy),
+            policy=freeze(tx, self._installation.policy_to_freeze()),
             by=who["by"],
             batch_id=None,
             disconnected_at=datetime.fromisoformat(given["line_cancelled_at"]),

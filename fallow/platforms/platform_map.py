@@ -149,17 +149,26 @@ def load_platform_map(path: Path) -> dict[str, PlatformEntry]:
     Raises:
         MapRefused: naming the file, the platform, the key and the remedy.
     """
+    return {platform_id: entry for platform_id, (entry, _) in load_registrations(path).items()}
+
+
+def load_registrations(path: Path) -> dict[str, tuple[PlatformEntry, dict[str, Any]]]:
+    """Read the map like :func:`load_platform_map`; with each entry the table that it was read from.
+
+    Raises:
+        MapRefused: naming the file, the platform, the key and the remedy.
+    """
     document = _document(path)
     tables = document.get("platform")
     if document.keys() != {"platform"} or not isinstance(tables, list) or not tables:
         refuse(f"{path}", "does not hold [[platform]] tables and nothing else", "write one [[platform]] per platform.")
-    entries: dict[str, PlatformEntry] = {}
+    entries: dict[str, tuple[PlatformEntry, dict[str, Any]]] = {}
     for position, table in enumerate(tables, start=1):
         entry = read_registration(f"{path}: [[platform]] no. {position}", table)
         if entry.platform_id in entries:
             refuse(f"{path}: [[platform]] no. {position}: id", "is used twice", "give each platform an id of its own.")
-        entries[entry.platform_id] = entry
-    demand_hubs(entries)
+        entries[entry.platform_id] = (entry, table)
+    demand_hubs({platform_id: entry for platform_id, (entry, _) in entries.items()})
     return entries
 
 
@@ -179,6 +188,12 @@ def demand_hubs(entries: Mapping[str, PlatformEntry]) -> None:
         if entry.via and (hub is None or hub.adapter != HUB or hub.via or entry.adapter == HUB):
             what = f"The platform {entry.platform_id} names the hub {entry.via}, which is no hub that can speak for it."
             raise MapRefused(what, remedy=f'register {entry.via} with `adapter = "hub"` and no `via`, or leave `via` out.')
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which two registrations differ, sorted; a key left out has its default."""
+    first, second = {**_DEFAULTS, **one}, {**_DEFAULTS, **other}
+    return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -206,6 +221,8 @@ def read_registration(where: str, table: object) -> PlatformEntry:
     if unknown:
         refuse(f"{where}: {unknown[0]}", "is not a key of a platform", f"use {', '.join((*_REQUIRED, *_DEFAULTS))}.")
     values = MapValues(where, {**_DEFAULTS, **table})
+    if not isinstance(values.table["allow_loopback"], bool):
+        values.refuse("allow_loopback", "is neither true nor false", "write true for a test endpoint on this machine.")
     adapter, via = values.one_of("adapter", tuple(_NEEDS)), values.text("via", _ID_OR_NONE, "the id of a hub of this map, or nothing")
     needed = _NEEDS_VIA_HUB if via else _NEEDS[adapter]
     if table.get("shared_secret") and adapter in _SIGN_WEBHOOKS:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from fallow.bootstrap import demand_apart
 from fallow.domain.errors import MapRefused, PolicyRefused
 from fallow.domain.obligations import Category
 from fallow.domain.policy import Policy
 from fallow.domain.rules import Certainty, Rule
 from fallow.domain.traffic import QuietRule
 from fallow.intake.policy_file import load_policy
+from fallow.operations.registration_rules import demand_apart
 from fallow.records.records_map import load_records_map
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

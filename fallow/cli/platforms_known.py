@@ -1,0 +1,66 @@
+"""What ``fallow doctor`` knows of platforms: the registry where there is one, else the file that will be imported; how the two differ."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from fallow.bootstrap import open_database, open_registry
+from fallow.cli.findings import Colour, Finding
+from fallow.domain.errors import FallowError
+from fallow.operations.registry_founding import differences
+from fallow.platforms.platform_map import PlatformEntry, load_platform_map, load_registrations
+from fallow.settings import Settings
+
+_REMEDY = "the registry stands; propose what the file says, or write into the file what is registered."
+
+
+@dataclass(frozen=True)
+class Known:
+    """Platforms and hubs.
+
+    Attributes:
+        entries: those in use, by id.
+        decommissioned: those that are asked no more.
+        findings: what was found on the way.
+    """
+
+    entries: Mapping[str, PlatformEntry]
+    decommissioned: Collection[str]
+    findings: Sequence[Finding]
+
+
+def known(settings: Settings) -> Known:
+    """Look, and change nothing.
+
+    Raises:
+        MapRefused: nothing is registered and the file can't be used, or a file that is there can't be read.
+    """
+    path = settings.file("platforms")
+    registered = _registered(settings)
+    if registered is not None:
+        return registered
+    entries = load_platform_map(path)
+    return Known(entries, (), [Finding(Colour.GREEN, "platforms", f"{len(entries)} in {path}, to be imported at the first start")])
+
+
+def _registered(settings: Settings) -> Known | None:
+    try:
+        settings.demand_installed()
+        db = open_database(settings)
+    except FallowError:
+        return None  # found by the database's own check
+    try:
+        registry = open_registry(settings, db)
+        present = registry.present
+        if not present.entries and not present.decommissioned:
+            return None
+        path = settings.file("platforms")
+        read = load_registrations(path) if path.exists() else None
+        with db.read() as tx:
+            found = {} if read is None else differences(tx, registry, read)
+    finally:
+        db.close()
+    findings = [Finding(Colour.GREEN, "platforms", f"{len(present.entries)} registered")]
+    for platform_id, keys in found.items():
+        what = f"{path} and the registration of {platform_id} differ: {', '.join(keys)}."
+        findings.append(Finding(Colour.YELLOW, "platforms", what, _REMEDY))
+    return Known(present.entries, present.decommissioned, findings)

@@ -1,0 +1,166 @@
+"""Senders follow the registry while they run; what is owed to a decommissioned platform waits for a person. On both databases."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builders import PLATFORMS, World, advance, an_installation, enrolled, state_of
+from builders_commands import by_two
+from builders_cycles import DOCUMENT, Staff, assert_folds, engine, facts_of, staff
+from builders_registry import a_table, enter, founded, run
+from memory_ports import MemoryPlatform
+
+from fallow.domain.attention import Attention, Reason
+from fallow.domain.cycle import ref
+from fallow.domain.errors import TargetUnavailable
+from fallow.domain.lifecycle import Command, State
+from fallow.domain.obligations import Category, Status, TargetKind
+from fallow.domain.ports import TurnOver
+from fallow.operations.installation import Installation, Pace
+from fallow.operations.registered import Live
+from fallow.operations.retention import Retention
+from fallow.operations.sending import Bell, TargetSender
+from fallow.platforms.platform_map import PlatformEntry
+from fallow.store import decommissioned, obligations
+from fallow.store.tables import ObligationRow
+from workers.targets import LiveRounds, Targets
+
+PAY, SHOP = "alpha-pay", "delta-shop"
+GONE = Attention(Reason.PLATFORM_DECOMMISSIONED, PAY)
+
+
+@pytest.fixture
+def world(database_url: str, tmp_path: Path) -> Iterator[World]:
+    """A world whose policy names a shop that is not registered yet, and whose platforms are the registry's."""
+    made = an_installation(tmp_path, url=database_url, platforms={**PLATFORMS, SHOP: Category.SHOP})
+    keys, shop = dict(made.keys), made.keys.pop(SHOP)
+    here = founded(made)
+    made.keys[SHOP] = shop
+
+    def reach(entry: PlatformEntry, _entries: Mapping[str, PlatformEntry]) -> MemoryPlatform:
+        platform = made.platforms[entry.platform_id] = MemoryPlatform(entry.platform_id, keys[entry.platform_id], made.clock)
+        return platform
+
+    paces = Live(here.registered, lambda entry, _: Pace(entry.batch, 10_000.0, 3600.0, 2))
+    made.wired = replace(made.wired, installation=replace(here, platforms=Live(here.registered, reach), paces=paces))
+    yield made
+    assert_folds(made.installation.db)
+    made.installation.db.close()
+
+
+@pytest.fixture
+def people(world: World) -> Staff:
+    """Somebody for each part."""
+    return staff(world)
+
+
+def test_a_sender_serves_a_platform_that_was_registered_after_its_start(world: World) -> None:
+    """Before, the turn fails and is tried again; after, it asks."""
+    here, cycle_id = world.installation, _unbinding(world)
+    sender = _sender(here)
+    with pytest.raises(TargetUnavailable, match=SHOP):
+        _turn(sender, SHOP, lambda: True)
+
+    enter(here, a_table(SHOP, world.keys[SHOP]))
+    over = _turn(sender, SHOP, lambda: _owed(world, cycle_id, SHOP).status == Status.DISCHARGED)
+
+    assert over.discharged == 1
+    assert SHOP in Targets(here)
+    assert list(Targets(here)) == [*here.record_systems, PAY, "beta-chat", SHOP, "gamma-bank"]
+
+
+def test_a_change_reaches_a_turn_that_is_under_way(world: World) -> None:
+    """The next round of a lane already asks by the new registration."""
+    rounds = LiveRounds(world.installation, Retention(world.installation))
+    before = rounds[PAY]
+    assert rounds[PAY] is before
+
+    enter(world.installation, a_table(PAY, world.keys[PAY], batch=7))
+    assert rounds[PAY] is not before
+
+
+def test_a_decommissioned_platform_is_asked_no_more(world: World) -> None:
+    """Its workflow takes turns that rest; nothing fails, nothing is sent."""
+    here, cycle_id = world.installation, _unbinding(world)
+    sender, asked = _sender(here), world.installation.platforms[PAY]
+    _decommission(world)
+
+    _turn(sender, PAY, lambda: True)
+    assert isinstance(asked, MemoryPlatform)
+    assert asked.asked == []
+    assert _owed(world, cycle_id, PAY).status == Status.OPEN
+    assert PAY not in Targets(here)
+
+
+def test_what_is_owed_to_it_waits_for_a_person(world: World, people: Staff) -> None:
+    """It is platform-decommissioned and not target-missing, and an attested document takes the number on."""
+    cycle_id = _unbinding(world, by=people)
+    _decommission(world)
+    _sweep(world)
+    _sweep(world)
+
+    assert facts_of(world, cycle_id).attention == {GONE}
+    assert _owed(world, cycle_id, PAY).due_at is None
+    enter(world.installation, a_table(SHOP, world.keys[SHOP]))
+    by_two(world, people, cycle_id, Command.ATTEST, target_id=PAY, document_sha256=DOCUMENT)
+    advance(world, cycle_id, State.RESELLABLE)
+    assert state_of(world, cycle_id) is State.RESELLABLE
+
+
+def test_every_cycle_is_noted_a_page_at_a_time(world: World) -> None:
+    """What is noted makes room in the page for what is not."""
+    cycles_of = [_unbinding(world, first=index) for index in range(3)]
+    _decommission(world)
+    for _ in cycles_of:
+        _sweep(world, most=1)
+
+    assert [GONE in facts_of(world, each).attention for each in cycles_of] == [True, True, True]
+
+
+def test_a_platform_that_comes_back_is_asked_again(world: World) -> None:
+    """Its obligations leave the queue by themselves and are due at once."""
+    cycle_id = _unbinding(world)
+    _decommission(world)
+    _sweep(world)
+    enter(world.installation, a_table(PAY, world.keys[PAY]))
+    _sweep(world)
+
+    assert facts_of(world, cycle_id).attention == frozenset()
+    assert _owed(world, cycle_id, PAY).due_at == world.clock.now()
+
+
+def _unbinding(world: World, first: int = 0, by: Staff | None = None) -> str:
+    cycle_id = enrolled(world, first=first, by=None if by is None else by.enroller)[0]
+    advance(world, cycle_id, State.UNBINDING)
+    engine(world).stages.clear(ref(cycle_id), TargetKind.PLATFORM)
+    return cycle_id
+
+
+def _owed(world: World, cycle_id: str, target_id: str) -> ObligationRow:
+    with world.installation.db.read() as tx:
+        return obligations.at_target(tx, target_id, [cycle_id])[cycle_id]
+
+
+def _decommission(world: World) -> None:
+    enter(world.installation, a_table(PAY, world.keys[PAY]), decommissioned=True)
+
+
+def _sweep(world: World, most: int = 200) -> None:
+    """Note what the sweep notes; the shop is left out, which is in no registry."""
+    targets = Targets(world.installation)
+    with world.installation.db.begin() as tx:
+        obligations.note_missing(tx, {*targets, *targets.decommissioned, SHOP}, most)
+        decommissioned.note(tx, targets.decommissioned, most)
+
+
+def _sender(here: Installation) -> TargetSender:
+    return TargetSender(here.db, Bell(here.db), LiveRounds(here, Retention(here)), "a test")
+
+
+def _turn(sender: TargetSender, target_id: str, done: Callable[[], bool]) -> TurnOver:
+    async def turn() -> TurnOver:
+        return await asyncio.wait_for(sender.turn(target_id, turn_for=30.0, beat=lambda: None, stopping=done), 40)
+
+    return run(turn())

@@ -1,0 +1,83 @@
+"""Who is a target, as the maps and the registry have it at this very moment: platforms come and go while a worker runs."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from fallow.domain.ports import Keeper
+from fallow.operations.installation import Installation, Pace
+from fallow.operations.sending import Rounds, Tally
+from fallow.operations.unbinding_rounds import UnbindingRounds
+from fallow.operations.wiping_rounds import WipingRounds
+
+
+class Targets(Collection[str]):
+    """Ids of record systems and of the platforms that are asked now."""
+
+    def __init__(self, installation: Installation) -> None:
+        """Follow ``installation``."""
+        self._installation = installation
+
+    @property
+    def decommissioned(self) -> frozenset[str]:
+        """Platforms that are asked no more."""
+        return self._installation.registered.present.decommissioned
+
+    def __contains__(self, target_id: object) -> bool:
+        """Tell whether it is a target."""
+        return target_id in self._installation.record_systems or target_id in self._installation.platforms
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield record systems first."""
+        return iter([*self._installation.record_systems, *self._installation.platforms])
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._installation.record_systems) + len(self._installation.platforms)
+
+
+class Resting:
+    """Implements ``sending.Rounds`` for a platform that is asked no more: its dispatch workflow goes on, and does nothing."""
+
+    lanes = 1
+
+    def __init__(self, platform_id: str) -> None:
+        """Rest at the platform of that id."""
+        self.target_id = platform_id
+
+    async def round(self, holder: str, fence: int, tally: Tally) -> bool:
+        """Find nothing to do."""
+        del holder, fence, tally
+        return False
+
+
+class LiveRounds(Mapping[str, Rounds]):
+    """The rounds of each target; those of a platform are made again when its registration changes, also within a turn."""
+
+    def __init__(self, installation: Installation, keeper: Keeper) -> None:
+        """Wipe and unbind for ``installation``; ``keeper`` takes what the law keeps."""
+        self._installation = installation
+        self._wiping = {each.system_id: WipingRounds(installation, each, keeper) for each in installation.record_systems.values()}
+        self._unbinding: dict[str, tuple[object, Pace, UnbindingRounds]] = {}
+
+    def __getitem__(self, target_id: str) -> Rounds:
+        """Return a target's rounds.
+
+        Raises:
+            KeyError: it is none.
+        """
+        if target_id in self._wiping:
+            return self._wiping[target_id]
+        if target_id in self._installation.registered.present.decommissioned:
+            return Resting(target_id)
+        platform, pace = self._installation.platforms[target_id], self._installation.paces[target_id]
+        made = self._unbinding.get(target_id)
+        if made is None or made[0] is not platform or made[1] != pace:
+            made = self._unbinding[target_id] = (platform, pace, UnbindingRounds(self._installation, target_id))
+        return made[2]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every target, those that are asked no more among them: their workflows still take turns."""
+        return iter([*self._wiping, *self._installation.platforms, *self._installation.registered.present.decommissioned])
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(list(iter(self)))
