@@ -70,9 +70,8 @@ class HttpPlatform:
     async def _post(self, to: Endpoint, body: bytes) -> Reply:
         at = await asyncio.to_thread(self._clock.now)  # in production the database's, so a blocking call
         signed = sign(self._signing_key, new_delivery_id(), at, body, self._entry.shared_key)
-        return await self._transport.post(
-            to, {"content-type": "application/json", **signed}, body, self._entry.timeout, tls=self._entry.tls
-        )
+        headers = {"content-type": "application/json", **signed}
+        return await self._transport.post(to, headers, body, self._entry.timeout, tls=self._entry.tls)
 
     def _render(self, items: Sequence[UnbindItem]) -> bytes:
         return render_unbind(self._entry, items)
