@@ -1,6 +1,7 @@
 """Loops of a worker process: the due-scan for its own senders; and, in one process at a time under a lease, the relay and the sweep.
 
 relay  tells workflows to look: it works from rows (``wake_at``), so a wake that got lost is told again.
+visit  goes to platforms that do not call back, or want to know of sales.
 sweep  wakes what could go on and did not, makes sure that every target has its dispatch workflow, finds recycling
        workflows that were terminated from outside, and does a bounded part of each chore.
 """
@@ -9,13 +10,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
-from functools import partial
 
 import structlog
 from temporalio.client import Client
 
+from fallow.domain.collecting import Announcing, Collecting
 from fallow.domain.lifecycle import State
-from fallow.operations import collecting
+from fallow.operations import announcing, collecting
 from fallow.operations.installation import Installation
 from fallow.operations.sending import Bell
 from fallow.store import cycles, decommissioned, leases, obligations
@@ -25,8 +26,8 @@ from workers import telling
 SCAN_EVERY = 0.5
 RELAY_EVERY = 0.25
 SWEEP_EVERY = 10.0
-#: How often answers are fetched from platforms that do not call back.
-COLLECT_EVERY = 20.0
+#: How often platforms are visited that do not call back or want to know of sales.
+VISIT_EVERY = 20.0
 PAGE = 200
 #: How far back the sweep asks for workflows that closed other than by completing; visibility is eventually consistent.
 CLOSED_WITHIN = timedelta(hours=1)
@@ -61,22 +62,35 @@ async def begin_dispatch(client: Client, targets: Collection[str], stop: asyncio
     await _every(_BEGIN_AGAIN_AFTER, begin, stop)
 
 
-async def collect(installation: Installation, stop: asyncio.Event) -> None:
-    """Fetch the answers of platforms that do not call back until stopped; each in a task of its own, so that none waits for another.
+async def visit(installation: Installation, stop: asyncio.Event) -> None:
+    """Fetch the answers of platforms that do not call back, and tell of sales, until stopped.
 
-    Every process does: a second visit finds the same answers or none.
+    Each platform has a task of its own, so that none waits for another. Every process visits: a second visit finds the same or nothing.
     """
     visits: dict[str, asyncio.Task[None]] = {}
 
     async def visit_all() -> None:
-        for platform in collecting.collecting(installation):
+        for platform in await asyncio.to_thread(collecting.visited, installation):
             if platform.platform_id not in visits or visits[platform.platform_id].done():
-                visits[platform.platform_id] = asyncio.create_task(_try(partial(collecting.collect, installation, platform)))
+                visits[platform.platform_id] = asyncio.create_task(_visit(installation, platform))
 
-    await _every(COLLECT_EVERY, visit_all, stop)
-    for visit in visits.values():
-        visit.cancel()  # what breaks off is fetched again
+    await _every(VISIT_EVERY, visit_all, stop)
+    for each in visits.values():
+        each.cancel()  # what breaks off is fetched or told again
     await asyncio.gather(*visits.values(), return_exceptions=True)
+
+
+async def _visit(installation: Installation, platform: Collecting | Announcing) -> None:
+    async def collect() -> None:
+        if isinstance(platform, Collecting):
+            await collecting.collect(installation, platform)
+
+    async def announce() -> None:
+        if isinstance(platform, Announcing):
+            await announcing.announce(installation, platform)
+
+    await _try(collect)
+    await _try(announce)
 
 
 class Relay:
@@ -209,9 +223,9 @@ async def _pause(seconds: float, stop: asyncio.Event) -> None:
         return
 
 
-async def _try(action: Callable[[], Awaitable[object]]) -> None:
+async def _try(action: Callable[[], Awaitable[None]]) -> None:
     """Do ``action``; an outage of the database or of Temporal is logged by class and left to the next time."""
     try:
         await action()
     except Exception as error:  # noqa: BLE001 - a loop that dies would lose every later wake in silence
-        _log.warning("loop will try again", loop=getattr(action, "__qualname__", "collect"), reason=telling.reason(error))
+        _log.warning("loop will try again", loop=action.__qualname__, reason=telling.reason(error))

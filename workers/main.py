@@ -81,7 +81,7 @@ async def run(
         _log.info("worker started", targets=len(targets), build=version().build_id)
         await asyncio.gather(
             loops.due_scan(bell, stop),
-            loops.collect(installation, stop),
+            loops.visit(installation, stop),
             loops.begin_dispatch(client, targets, stop),
             loops.Relay(installation.db, client, targets, holder, registry.chores(installation, epoch_for)).run(stop),
             _shut_down_at(stop, recycling, dispatch),

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fallow.domain.collecting import Collecting
+from fallow.domain.collecting import Announcing, Collecting
 from fallow.domain.errors import AnswerMalformed, FallowError, MapRefused, SignatureRefused
 from fallow.domain.ports import SignedDelivery
 from fallow.operations.answers import accept_answer
@@ -13,15 +13,15 @@ from fallow.platforms.forms import FORMS
 _MOST_FETCHES = 20
 
 
-def collecting(installation: Installation) -> list[Collecting]:
-    """Return the platforms that answers are fetched from, as registered now."""
-    found: list[Collecting] = []
+def visited(installation: Installation) -> list[Collecting | Announcing]:
+    """Return the platforms that answers are fetched from or that are told of sales, as registered now."""
+    found: list[Collecting | Announcing] = []
     for platform_id in list(installation.platforms):
         try:
             platform = installation.platforms[platform_id]
         except (KeyError, MapRefused):  # gone meanwhile, or not to be reached as registered: its sender says so
             continue
-        if isinstance(platform, Collecting):
+        if isinstance(platform, Collecting | Announcing):
             found.append(platform)
     return found
 

@@ -12,6 +12,7 @@ from fallow.domain.number import E164
 from fallow.domain.obligations import Status
 from fallow.domain.people import Action, Person
 from fallow.domain.reference import read_reference
+from fallow.operations.announcing import owe
 from fallow.operations.installation import Installation
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
@@ -85,6 +86,7 @@ def sell(installation: Installation, person: Person, number: E164, tag: str, ack
             raise CommandRefused(what, remedy="enrol it under a real policy.")
         tx.session.add(SaleRow(cycle_id=row.cycle_id, tag=tag, acknowledgement=reference, sold_by=person.person_id, sold_at=tx.now))
         cycles.record(tx, row, Kind.NUMBER_SOLD, tag=tag, acknowledgement=reference, by=person.person_id)
+        owe(tx, installation, row.cycle_id, (each.target_id for each in obligations.of_cycle(tx, row.cycle_id)))
         return row.cycle_id
 
 

@@ -3,8 +3,10 @@
 import json
 
 from fallow.domain.obligations import Outcome, RefusalReason
-from fallow.platforms.protocol import LONGEST_BODY
 from fallow.platforms.strict import refuse
+
+#: Longest file, in bytes.
+LONGEST_FILE = 64 * 1024
 
 _HEADS = ("reference,outcome", "reference,outcome,reason")
 
@@ -15,7 +17,7 @@ def csv_answers(body: bytes) -> bytes:
     Raises:
         AnswerMalformed: another head, a row of another length, or a reason that is none; the message holds nothing of the body.
     """
-    lines = body.decode().split("\n") if len(body) <= LONGEST_BODY and body.isascii() else []
+    lines = body.decode().split("\n") if len(body) <= LONGEST_FILE and body.isascii() else []
     rows = [line.removesuffix("\r") for line in lines]
     if rows and rows[-1] == "":
         rows.pop()
@@ -27,4 +29,4 @@ def csv_answers(body: bytes) -> bytes:
         refuse(f"has a row without exactly {len(columns)} cells")
     if not all(row[2] == "" or (row[1] == Outcome.REFUSED and row[2] in set(RefusalReason)) for row in cells if len(row) > len(_HEADS)):
         refuse("gives a reason that is none of a refusal's")
-    return json.dumps({"answers": [{"reference": row[0], "outcome": row[1]} for row in cells]}).encode()
+    return json.dumps({"answers": [{"reference": row[0], "outcome": row[1]} for row in cells]}, separators=(",", ":")).encode()

@@ -55,7 +55,7 @@ class RsaNotifyForm:
 
     def read(self, body: bytes) -> list[Answer]:
         """See :class:`AnswerForm`."""
-        return parse_answers(json.dumps({"answers": _document(body)["answers"]}).encode())
+        return parse_answers(json.dumps({"answers": _document(body)["answers"]}, separators=(",", ":")).encode())
 
     def acknowledge(self, ack: str) -> Acknowledgement:
         """Say ``success`` and nothing else: any other word has them repeat for a day."""

@@ -15,7 +15,7 @@ from memory_ports import START
 from fallow.domain.errors import MapRefused, TargetUnavailable
 from fallow.domain.events import Kind
 from fallow.domain.obligations import Outcome, Status
-from fallow.operations.collecting import collect, collecting
+from fallow.operations.collecting import collect, visited
 from fallow.platforms.adapters.catalogue import Way, make_platform
 from fallow.platforms.adapters.file_drop import COLUMNS, FileDropPlatform
 from fallow.platforms.platform_map import read_registration
@@ -48,7 +48,8 @@ def _answer(here: Ground, outcome: str = "clear", head: str = "reference,outcome
 
 
 async def _visit(here: Ground) -> int:
-    (platform,) = collecting(here.world.installation)
+    (platform,) = visited(here.world.installation)
+    assert isinstance(platform, FileDropPlatform)
     return await collect(here.world.installation, platform)
 
 
@@ -212,7 +213,7 @@ async def test_a_folder_that_became_a_link_is_not_used(tmp_path: Path, name: str
     """Neither requests nor answers leave the folder through a link, and the trouble is the platform's."""
     async with ground(tmp_path, _table(tmp_path)) as here:
         _put(tmp_path, _answer(here))
-        (platform,) = collecting(here.world.installation)
+        (platform,) = visited(here.world.installation)
         assert isinstance(platform, FileDropPlatform)
         place = tmp_path / "drop" / name
         if place.exists():

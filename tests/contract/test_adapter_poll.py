@@ -17,7 +17,7 @@ from rude_server import response
 from fallow.domain.collecting import Collecting
 from fallow.domain.errors import AnswerMalformed, TargetUnavailable
 from fallow.domain.obligations import Status
-from fallow.operations.collecting import collect, collecting
+from fallow.operations.collecting import collect, visited
 from fallow.platforms.adapters.shared_signals import MOST_SETS
 from fallow.platforms.signing import PublicKey, receive
 from workers import loops
@@ -69,7 +69,8 @@ def _table(url: str) -> dict[str, Any]:
 
 
 def _platform(here: Ground) -> Collecting:
-    (platform,) = collecting(here.world.installation)
+    (platform,) = visited(here.world.installation)
+    assert isinstance(platform, Collecting)
     return platform
 
 
@@ -186,7 +187,7 @@ async def test_a_worker_fetches_by_itself(tmp_path: Path) -> None:
     async with answering(queue.answer) as server, ground(tmp_path, _table(url_of(server))) as here:
         queue.put(_said(here))
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            group.create_task(loops.collect(here.world.installation, stop))
+            group.create_task(loops.visit(here.world.installation, stop))
             while len(queue.asked) < 2:
                 await asyncio.wait([asyncio.ensure_future(server.asked.wait())], timeout=0.01)
                 server.asked.clear()

@@ -12,7 +12,7 @@ from adapter_ground import ENGINE, ME, Ground, answering, ground, url_of
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from event_tokens import EVENT, claims, header, token
+from event_tokens import EVENT, claims, header, respelled, token
 from memory_ports import SettableClock
 from rude_server import response, transport_to
 
@@ -144,6 +144,7 @@ UNPROVED: dict[str, Callable[[Ground], str]] = {
     "from the future": lambda here: token(ED, _good(here, iat=int(here.world.clock.now().timestamp()) + 301), header("EdDSA")),
     "an instant that is a text": lambda here: token(ED, _good(here, iat="1"), header("EdDSA")),
     "truncated": lambda here: token(ED, _good(here), header("EdDSA"))[:-1],
+    "a signature in another spelling": lambda here: respelled(token(ED, _good(here), header("EdDSA"))),
     "padded": lambda here: token(ED, _good(here), header("EdDSA")) + "==",
     "a fourth part": lambda here: token(ED, _good(here), header("EdDSA")) + ".e30",
     "two parts": lambda here: token(ED, _good(here), header("EdDSA")).rpartition(".")[0],

@@ -15,9 +15,9 @@ from pathlib import Path
 from fallow.domain.errors import AnswerMalformed, FallowError, MapRefused, SignatureRefused, TargetUnavailable
 from fallow.domain.ports import Clock, SignedDelivery, UnbindItem
 from fallow.platforms import drop_folder
+from fallow.platforms.csv_answers import LONGEST_FILE
 from fallow.platforms.forms import FileForm
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.platforms.protocol import LONGEST_BODY
 from fallow.platforms.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, SigningKey, new_delivery_id, sign
 
 #: Columns of a request.
@@ -123,11 +123,11 @@ class FileDropPlatform:
         """Read and verify one file; None where it is not complete yet, is gone, or was refused."""
         try:
             proof = drop_folder.read(folder, name + SIGNATURE, _LONGEST_SIGNATURE)
-            body = drop_folder.read(folder, name, LONGEST_BODY)
+            body = drop_folder.read(folder, name, LONGEST_FILE)
         except FileNotFoundError:
             return None
         if body is None or proof is None:
-            what = f"A file or its signature is no plain file of at most {LONGEST_BODY} or {_LONGEST_SIGNATURE} bytes."
+            what = f"A file or its signature is no plain file of at most {LONGEST_FILE} or {_LONGEST_SIGNATURE} bytes."
             self._away(name, AnswerMalformed(what, remedy="write smaller plain files, no links; see docs/adapters.md."))
             return None
         try:

@@ -118,7 +118,7 @@ class SharedSignalsPlatform:
             await self._push(self._token(now, number, RECYCLED, {}))
 
     async def collect(self) -> list[SignedDelivery]:
-        """Fetch what waits at ``status_url``, and say what became of what came before; see :class:`fallow.domain.collecting.Collecting`."""
+        """Fetch tokens that wait at ``status_url``, and say what became of those fetched before; see ``fallow.domain.collecting``."""
         if self._entry.status_url is None:
             return []
         settled, self._names = dict(self._settled), {}
