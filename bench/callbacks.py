@@ -5,7 +5,7 @@ How to run it
     be installed; a server of its own is started and removed.
 Measured
     ``callbacks.single``: callbacks of one answer each over 64 connections; ``callbacks.batch``: answers per second, 1,000 to a body,
-    over 4 connections. The API is its real process; every commit is on disk. Signatures are made beforehand.
+    over 4 connections, in the order of the numbers. The API is its real process; every commit is on disk. Signatures are made beforehand.
     ``….p99``: milliseconds from when a callback was to be sent to its acknowledgement, sent at half the speed just measured.
 Not measured
     What the workflows do once they are woken; any network: client, API and database share the machine.

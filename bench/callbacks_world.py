@@ -91,7 +91,7 @@ _COPIES = (
             'ref_' || left(translate(md5(c.cycle_id || o.target_id), '0189', 'ghij'), 26))) r
         WHERE o.cycle_id = %(cycle_id)s""",
 )
-_REFERENCES = "SELECT reference FROM obligations WHERE target_id = %s AND cycle_id LIKE 'n_copy%%' ORDER BY md5(reference)"
+_REFERENCES = "SELECT reference FROM obligations WHERE target_id = %s AND cycle_id LIKE 'n_copy%%' ORDER BY cycle_id"
 _LEFT_OPEN = "SELECT count(*) FROM obligations WHERE status <> 'DISCHARGED' AND reference = ANY(%s)"
 _UNEVEN = """SELECT count(*) FROM cycles c WHERE c.cycle_id LIKE 'n_copy%%' AND (
     c.events_no <> (SELECT count(*) FROM events e WHERE e.cycle_id = c.cycle_id)

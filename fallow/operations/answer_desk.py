@@ -28,6 +28,8 @@ MOST_WAITING = 2_000
 #: Refused messages of one platform that are logged at once, and how many more each second after that.
 _REFUSALS_AT_ONCE, _REFUSALS_PER_SECOND = 10.0, 0.2
 _MOST_NOTES = 200
+#: Transactions at once for long messages: one is worked out here while the database writes another.
+_LONG_AT_ONCE = 2
 
 _log = structlog.get_logger()
 
@@ -44,7 +46,7 @@ class AnswerDesk:
 
     def __init__(self, installation: Installation) -> None:
         """Take messages for ``installation``; no thread runs while nothing waits."""
-        self._short, self._long = _Lane(installation), _Lane(installation)
+        self._short, self._long = _Lane(installation, 1), _Lane(installation, 1 if installation.db.sqlite else _LONG_AT_ONCE)
         self._refusals: dict[str, tuple[float, float]] = {}
 
     def submit(self, heard: Heard) -> "Future[str]":
@@ -74,15 +76,15 @@ class AnswerDesk:
 
 
 class _Lane:
-    """Messages in the order they came, one transaction after the other."""
+    """Messages in the order they came, in so many transactions at once."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, at_once: int) -> None:
         self._installation = installation
         self._waiting = deque[_Entry]()
         self._notes = deque[Exchange](maxlen=_MOST_NOTES)
         self._lock = threading.Lock()
-        self._running = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="answers")
+        self._idle = at_once
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="answers")
 
     def put(self, entry: _Entry) -> None:
         with self._lock:
@@ -90,20 +92,20 @@ class _Lane:
                 what = "More answers have come than can be applied at once."
                 raise TargetUnavailable(what, remedy="send the same message again in a few seconds.", retry_after=2.0)
             self._waiting.append(entry)
-            self._run_unless_running()
+            self._set_to_work()
 
     def note(self, exchange: Exchange) -> None:
         with self._lock:
             self._notes.append(exchange)
-            self._run_unless_running()
+            self._set_to_work()
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
 
-    def _run_unless_running(self) -> None:
-        if not self._running:
-            self._running = True
-            self._thread.submit(self._run)
+    def _set_to_work(self) -> None:
+        if self._idle:
+            self._idle -= 1
+            self._threads.submit(self._run)
 
     def _run(self) -> None:
         while True:
@@ -122,7 +124,7 @@ class _Lane:
                 group.append(self._waiting.popleft())
             notes = list(self._notes)
             self._notes.clear()
-            self._running = bool(group or notes)
+            self._idle += not group and not notes
             return group, notes
 
     def _settle(self, group: Sequence[_Entry], notes: Sequence[Exchange]) -> None:

@@ -50,7 +50,7 @@ def find(tx: Tx, references: Iterable[str], targets: Collection[str]) -> dict[st
     still_open = left.where(others.c.status != Status.DISCHARGED).scalar_subquery()
     columns = _obligations.c
     query = _at(tx, targets, columns.cycle_id, columns.target_id, columns.reference, columns.status, still_open)
-    rows = tx.session.connection().execute(query, bound_list(references))
+    rows = tx.session.connection().execute(query, bound_list(references)).all()
     return {row[2]: Owed(row[0], row[1], row[2], Status(row[3]), row[4]) for row in rows}
 
 

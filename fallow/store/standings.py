@@ -25,7 +25,7 @@ from fallow.store.tables import CycleRow, EventRow
 _cycles, _events = CycleRow.__table__, EventRow.__table__  # type: ignore[attr-defined]
 _COLUMNS = (
     *("cycle_id", "state", "holds", "attention", "settled", "quarantine_ended_at", "reminded_at", "denials"),
-    *("events_no", "wake_at", "wake_no"),
+    *("events_no", "wake_no"),
 )
 _KINDS: dict[str, type] = {
     **dict.fromkeys(("events_no", "wake_no", "wake_tries", "denials"), int),
@@ -48,8 +48,8 @@ class Standing:
         reminded_at: when the former holder was last reminded, or None.
         denials: claims that failed their identity check.
         events_no: number of its events.
-        wake_at: when its workflow is told next to look; None: nobody waits for that.
         wake_no: number of its wakes.
+        awaited: whether its workflow is to be told to look, anyway.
         changed: columns that are not written yet.
     """
 
@@ -62,17 +62,17 @@ class Standing:
     reminded_at: datetime | None
     denials: int
     events_no: int
-    wake_at: datetime | None
     wake_no: int
+    awaited: bool
     changed: dict[str, Any] = field(default_factory=dict)
 
 
 def lock(tx: Tx, which: Select[tuple[str]], given_rows: dict[str, object]) -> dict[str, Standing]:
     """Lock the cycles that ``which`` selects (over ``given_rows``), in id order, and return them by id."""
     tx.session.flush()
-    query = select(*(_cycles.c[name] for name in _COLUMNS)).where(_cycles.c.cycle_id.in_(which)).order_by(_cycles.c.cycle_id)
-    rows = tx.session.connection().execute(query.with_for_update(of=_cycles), given_rows)
-    return {row[0]: _standing(*row) for row in rows}
+    query = select(*(_cycles.c[name] for name in _COLUMNS), _cycles.c.wake_at.is_not(None))
+    query = query.where(_cycles.c.cycle_id.in_(which)).order_by(_cycles.c.cycle_id).with_for_update(of=_cycles)
+    return {row[0]: _standing(*row) for row in tx.session.connection().execute(query, given_rows).all()}
 
 
 def _standing(cycle_id: str, state: str, holds: str, attention: str, settled: str, *rest: Any) -> Standing:
@@ -113,10 +113,11 @@ class Recording:
 
     def wake(self, standing: Standing) -> None:
         """Note durably that the cycle's workflow must look again; wakes that nobody has taken up yet are one."""
-        if standing.wake_at is None:
+        if not standing.awaited:
+            standing.awaited = True
             standing.wake_no += 1
             standing.changed |= {"wake_no": standing.wake_no, "wake_tries": 0}
-        standing.wake_at = standing.changed["wake_at"] = self._tx.now
+        standing.changed["wake_at"] = self._tx.now
         self._changed[standing.cycle_id] = standing
 
     def write(self) -> None:
