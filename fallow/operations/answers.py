@@ -24,6 +24,8 @@ from fallow.store.standings import Recording, Standing
 from fallow.store.tables import CycleRow, DeliveryRow, HoldRow
 from fallow.store.vault import opaque
 
+#: Ends after which nobody waits for platforms any more: their answers are kept and change nothing.
+_OVER = (State.RECLAIMED, State.RETIRED, State.WITHDRAWN, State.RETURNED)
 _WORKING = (State.WIPING, State.UNBINDING, State.TAGGING)
 
 
@@ -156,6 +158,8 @@ class _Application:
         return canonical({"answers": results})
 
     def _answer(self, cycle: Standing, row: Owed, outcome: Outcome, evidence: str) -> None:
+        if cycle.state in _OVER:
+            return
         contradicted = Attention(Reason.PLATFORM_CONTRADICTED, row.target_id) in cycle.attention
         change = move(row.status, outcome, contradicted=contradicted)
         if change.status is not None:

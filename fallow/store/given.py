@@ -24,28 +24,29 @@ _TYPES: Mapping[type, tuple[str, TypeEngine[Any]]] = {
 }
 
 
-def given(tx: Tx, **columns: type) -> Subquery:
+def dialect_of(tx: Tx) -> str:
+    """Return the name of the transaction's database kind; statements are made once for each."""
+    return tx.session.get_bind().dialect.name
+
+
+def given(dialect: str, **columns: type) -> Subquery:
     """Return the relation ``given`` with these columns, for a statement that gets :func:`bound` rows."""
-    return _relation(_dialect(tx), tuple(columns.items()))
+    return _relation(dialect, tuple(columns.items()))
 
 
 def bound(tx: Tx, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
     """Return what a statement over :func:`given` wants bound: texts, whole numbers, truths and instants, or None."""
-    return {_NAME: json.dumps(rows, separators=(",", ":"), default=_INSTANTS[_dialect(tx)])}
+    return {_NAME: json.dumps(rows, separators=(",", ":"), default=_INSTANTS[dialect_of(tx)])}
 
 
-def listed(tx: Tx, name: str) -> Subquery:
+def listed(dialect: str, name: str) -> Subquery:
     """Return the relation ``given`` of one column of texts, for a statement that gets :func:`bound_list`."""
-    return _list(_dialect(tx), name)
+    return _list(dialect, name)
 
 
 def bound_list(values: Iterable[str]) -> dict[str, object]:
     """Return what a statement over :func:`listed` wants bound."""
     return {_NAME: json.dumps(list(values), separators=(",", ":"))}
-
-
-def _dialect(tx: Tx) -> str:
-    return tx.session.get_bind().dialect.name
 
 
 def _naive(value: datetime) -> str:

@@ -5,13 +5,13 @@
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Insert, Select, Update, insert, select, update
 
 from fallow.domain.attention import Attention, parse
 from fallow.domain.events import Event, Kind, canonical
@@ -19,7 +19,7 @@ from fallow.domain.fold import changes
 from fallow.domain.lifecycle import State
 from fallow.store.cycles import columns_of
 from fallow.store.engine import Tx
-from fallow.store.given import bound, given
+from fallow.store.given import bound, dialect_of, given
 from fallow.store.tables import CycleRow, EventRow
 
 _cycles, _events = CycleRow.__table__, EventRow.__table__  # type: ignore[attr-defined]
@@ -67,12 +67,16 @@ class Standing:
     changed: dict[str, Any] = field(default_factory=dict)
 
 
-def lock(tx: Tx, which: Select[tuple[str]], given_rows: dict[str, object]) -> dict[str, Standing]:
-    """Lock the cycles that ``which`` selects (over ``given_rows``), in id order, and return them by id."""
-    tx.session.flush()
+def locking(which: Select[tuple[str]]) -> Select[Any]:
+    """Return the statement that locks the cycles that ``which`` selects, in id order, for :func:`lock`."""
     query = select(*(_cycles.c[name] for name in _COLUMNS), _cycles.c.wake_at.is_not(None))
-    query = query.where(_cycles.c.cycle_id.in_(which)).order_by(_cycles.c.cycle_id).with_for_update(of=_cycles)
-    return {row[0]: _standing(*row) for row in tx.session.connection().execute(query, given_rows).all()}
+    return query.where(_cycles.c.cycle_id.in_(which)).order_by(_cycles.c.cycle_id).with_for_update(of=_cycles)
+
+
+def lock(tx: Tx, statement: Select[Any], parameters: Mapping[str, object]) -> dict[str, Standing]:
+    """Lock the cycles that a statement of :func:`locking` selects until the transaction ends, and return them by id."""
+    tx.session.flush()
+    return {row[0]: _standing(*row) for row in tx.session.connection().execute(statement, parameters).all()}
 
 
 def _standing(cycle_id: str, state: str, holds: str, attention: str, settled: str, *rest: Any) -> Standing:
@@ -98,7 +102,7 @@ class Recording:
         standing.changed |= columns_of(changed, self._tx)
         standing.changed["events_no"] = standing.events_no
         self._changed[standing.cycle_id] = standing
-        row = {"cycle_id": standing.cycle_id, "seq": standing.events_no, "kind": kind, "body": self._text(body)}
+        row = {"cycle_id": standing.cycle_id, "seq": standing.events_no, "kind": kind, "at": self._tx.now, "body": self._text(body)}
         self._events.append(row)
 
     def raise_attention(self, standing: Standing, attention: Attention) -> None:
@@ -127,15 +131,11 @@ class Recording:
             row = {"cycle_id": standing.cycle_id, **standing.changed}
             alike.setdefault(tuple(sorted(standing.changed)), []).append(row)
             standing.changed = {}
+        dialect = dialect_of(self._tx)
         for names, rows in alike.items():
-            relation = given(self._tx, cycle_id=str, **{name: _KINDS.get(name, str) for name in names})
-            statement = update(_cycles).where(_cycles.c.cycle_id == relation.c.cycle_id)
-            self._execute(statement.values({name: relation.c[name] for name in names}), rows)
+            self._execute(_updating(dialect, names), rows)
         if self._events:
-            relation = given(self._tx, cycle_id=str, seq=int, kind=str, at=datetime, body=str)
-            rows = [{**each, "at": self._tx.now} for each in self._events]
-            names = ("cycle_id", "seq", "kind", "at", "body")
-            self._execute(insert(_events).from_select(names, select(*(relation.c[name] for name in names))), rows)
+            self._execute(_inserting(dialect), self._events)
         forget(self._tx, CycleRow, self._changed)
         self._events, self._changed = [], {}
 
@@ -149,6 +149,19 @@ class Recording:
         if text is None:
             text = self._bodies[key] = canonical(body)
         return text
+
+
+@cache
+def _updating(dialect: str, names: tuple[str, ...]) -> Update:
+    relation = given(dialect, cycle_id=str, **{name: _KINDS.get(name, str) for name in names})
+    statement = update(_cycles).where(_cycles.c.cycle_id == relation.c.cycle_id)
+    return statement.values({name: relation.c[name] for name in names})
+
+
+@cache
+def _inserting(dialect: str) -> Insert:
+    relation = given(dialect, cycle_id=str, seq=int, kind=str, at=datetime, body=str)
+    return insert(_events).from_select(relation.c.keys(), select(relation))
 
 
 def forget(tx: Tx, kind: type, cycle_ids: Iterable[str]) -> None:
