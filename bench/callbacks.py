@@ -70,7 +70,7 @@ class _Turns:
         """Measure the ceilings, then the API, single and batch, at full speed and at half of it."""
         print(f"load average before: {os.getloadavg()[0]:.2f}", flush=True)
         for name in self._sizes:
-            with callbacks_world.empty_handler(self._world) as port:
+            with callbacks_world.bare_server(self._world) as port:
                 self._measure(f"{name} bare", name, port)
             with callbacks_world.api(self._world) as (child, port):
                 before = cpu_seconds(child.pid), family_seconds(self._world.server.child.pid)

@@ -182,7 +182,7 @@ def api(world: World) -> Iterator[tuple[Child, int]]:
 
 
 @contextmanager
-def empty_handler(world: World) -> Iterator[int]:
+def bare_server(world: World) -> Iterator[int]:
     """Run the same server with a handler that reads the body and answers; give its port."""
     (port,) = free_ports(1)
     with _child("bare server", module("bench.bare_server", port), world, port, {}):
