@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 
-from sqlalchemy import delete, insert
+from sqlalchemy import Insert, delete, insert
 from sqlmodel import col, select
 
 from fallow.store.engine import Tx
+from fallow.store.given import bound, dialect_of, given
 from fallow.store.tables import ExchangeRow
 
 #: How long the log is kept: it serves operation, evidence is kept elsewhere.
@@ -66,7 +68,14 @@ def note(tx: Tx, exchanges: Sequence[Exchange]) -> None:
         for each in exchanges
     ]
     if rows:
-        tx.session.exec(insert(ExchangeRow), params=rows)
+        tx.session.connection().execute(_inserting(dialect_of(tx)), bound(tx, rows))
+
+
+@cache
+def _inserting(dialect: str) -> Insert:
+    columns = {"platform_id": str, "direction": str, "at": datetime, "delivery_id": str, "result": str}
+    relation = given(dialect, **columns, **dict.fromkeys(("items", "octets", "status", "took_ms"), int))
+    return insert(ExchangeRow).from_select(relation.c.keys(), relation.select())
 
 
 def latest(tx: Tx, platform_id: str, most: int, before: int | None = None) -> list[ExchangeRow]:

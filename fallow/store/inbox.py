@@ -1,16 +1,23 @@
 """Platforms' signed messages, kept verbatim under the evidence key: the same delivery changes state once and is acknowledged alike."""
 
+import base64
 import hashlib
 import secrets
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlmodel import select
+from sqlalchemy import Insert, func, insert
+from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from fallow.domain.ports import SignedDelivery
 from fallow.store.engine import Tx
+from fallow.store.given import bound, dialect_of, given
 from fallow.store.keys import Keys
 from fallow.store.tables import DeliveryRow
 
@@ -52,20 +59,26 @@ class Inbox:
         """Return the delivery's row if it came before."""
         return tx.session.get(DeliveryRow, (speaker_id, delivery_id))
 
+    def find_all(self, tx: Tx, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], DeliveryRow]:
+        """Return those of the (speaker, delivery id) pairs that came before, in one statement."""
+        rows = [{"platform_id": speaker_id, "delivery_id": delivery_id} for speaker_id, delivery_id in wanted]
+        found = tx.session.exec(_finding(dialect_of(tx)), params=bound(tx, rows))
+        return {(row.platform_id, row.delivery_id): row for row in found}
+
     def keep(self, tx: Tx, speaker_id: str, delivery: SignedDelivery, ack: str) -> DeliveryRow:
         """Keep a verified delivery, with the acknowledgement that every repeat of it will get."""
-        row = DeliveryRow(
-            platform_id=speaker_id,
-            delivery_id=delivery.delivery_id,
-            digest=digest(speaker_id, delivery),
-            signed_at=delivery.signed_at,
-            signature=delivery.signature,
-            body=self._seal(speaker_id, delivery),
-            received_at=tx.now,
-            ack=ack,
-        )
+        row = DeliveryRow(**self._columns(tx, speaker_id, delivery, ack))
         tx.session.add(row)
         return row
+
+    def keep_all(self, tx: Tx, deliveries: Sequence[tuple[str, SignedDelivery, str]]) -> None:
+        """Keep verified (speaker, delivery, acknowledgement)s in one statement."""
+        rows = [self._columns(tx, *each) for each in deliveries]
+        if len(rows) > 1 and dialect_of(tx) == "postgresql":
+            written = [{**row, "body": base64.b64encode(row["body"]).decode()} for row in rows]
+            tx.session.connection().execute(_inserting("postgresql"), bound(tx, written))
+        elif rows:
+            tx.session.exec(insert(DeliveryRow), params=rows)
 
     def open(self, row: DeliveryRow) -> SignedDelivery | None:
         """Return what a row keeps; None where it was altered."""
@@ -87,9 +100,36 @@ class Inbox:
             return None
         return Kept(row.platform_id, delivery, row.received_at)
 
+    def _columns(self, tx: Tx, speaker_id: str, delivery: SignedDelivery, ack: str) -> dict[str, Any]:
+        return {
+            "platform_id": speaker_id,
+            "delivery_id": delivery.delivery_id,
+            "digest": digest(speaker_id, delivery),
+            "signed_at": delivery.signed_at,
+            "signature": delivery.signature,
+            "body": self._seal(speaker_id, delivery),
+            "received_at": tx.now,
+            "ack": ack,
+        }
+
     def _seal(self, speaker_id: str, delivery: SignedDelivery) -> bytes:
         nonce, bound_to = secrets.token_bytes(_NONCE), _bound_to(speaker_id, delivery.delivery_id, delivery.scheme)
         return _SEALED + delivery.scheme.encode() + _SEALED + nonce + self._cipher.encrypt(nonce, delivery.body, bound_to)
+
+
+@cache
+def _finding(dialect: str) -> SelectOfScalar[DeliveryRow]:
+    relation = given(dialect, platform_id=str, delivery_id=str)
+    same = (col(DeliveryRow.platform_id) == relation.c.platform_id) & (col(DeliveryRow.delivery_id) == relation.c.delivery_id)
+    return select(DeliveryRow).join(relation, same)
+
+
+@cache
+def _inserting(dialect: str) -> Insert:
+    texts = dict.fromkeys(("platform_id", "delivery_id", "digest", "signature", "body", "ack"), str)
+    relation = given(dialect, **texts, signed_at=int, received_at=datetime)
+    columns = {**relation.c, "body": func.decode(relation.c.body, "base64")}
+    return insert(DeliveryRow).from_select(list(columns), select(*columns.values()))
 
 
 def _bound_to(speaker_id: str, delivery_id: str, scheme: str) -> bytes:

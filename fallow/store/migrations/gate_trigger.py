@@ -63,3 +63,11 @@ POSTGRESQL_KEYS = (
     "CREATE TRIGGER gate_keys BEFORE UPDATE ON cycles FOR EACH ROW EXECUTE FUNCTION fallow_gate_keys()",
 )
 POSTGRESQL_KEYS_DOWN = ("DROP TRIGGER gate_keys ON cycles", "DROP FUNCTION fallow_gate_keys()")
+
+#: Since schema 0004 only statements that set a state are looked at, as in SQLite: answers change cycles by the thousand without.
+POSTGRESQL_OF_STATE = (
+    "DROP TRIGGER gate ON cycles",
+    "DROP TRIGGER gate_keys ON cycles",
+    "CREATE TRIGGER gate BEFORE INSERT OR UPDATE OF state ON cycles FOR EACH ROW EXECUTE FUNCTION fallow_gate()",
+    "CREATE TRIGGER gate_keys BEFORE UPDATE OF state ON cycles FOR EACH ROW EXECUTE FUNCTION fallow_gate_keys()",
+)

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from fallow.store.columns import Instant
+from fallow.store.migrations import gate_trigger
 
 revision = "0004"
 down_revision = "0003"
@@ -40,6 +41,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("exchange_id"),
     )
     op.create_index("ix_exchanges_platform", "exchanges", ["platform_id", "exchange_id"])
+    if op.get_bind().dialect.name == "postgresql":
+        for statement in gate_trigger.POSTGRESQL_OF_STATE:
+            op.execute(statement)
 
 
 def downgrade() -> None:
