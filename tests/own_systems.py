@@ -120,11 +120,14 @@ def make_database(path: Path, numbers: tuple[str, ...] = (NUMBER,)) -> None:
                 connection.execute("INSERT INTO gespraech (von, nach, beginn) VALUES (?, ?, '2026-01-05T10:00:00Z')", (caller, called))
 
 
-def write_maps(folder: Path, port: int, public_key: str) -> None:
+def write_maps(folder: Path, port: int, public_keys: Mapping[str, str]) -> None:
     """Write policy.toml, records.toml and platforms.toml into ``folder``."""
     (folder / "policy.toml").write_text(_POLICY)
     (folder / "records.toml").write_text(_RECORDS)
-    tables = [_PLATFORM.format(platform=platform, category=PLATFORMS[platform], port=port, public_key=public_key) for platform in PLATFORMS]
+    tables = [
+        _PLATFORM.format(platform=platform, category=PLATFORMS[platform], port=port, public_key=public_keys[platform])
+        for platform in PLATFORMS
+    ]
     (folder / "platforms.toml").write_text("\n".join(tables))
 
 
@@ -143,12 +146,12 @@ class Endpoint:
     engine_key: str = ""
     asked: dict[str, list[str]] = field(default_factory=dict)
     acknowledged: list[Any] = field(default_factory=list)
-    _key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    _keys: dict[str, Ed25519PrivateKey] = field(default_factory=lambda: {each: Ed25519PrivateKey.generate() for each in PLATFORMS})
 
     @property
-    def public_key(self) -> str:
-        """Our public key, as it stands in the map."""
-        return "whpk_" + base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
+    def public_keys(self) -> dict[str, str]:
+        """The platforms' public keys, as they stand in the map."""
+        return {each: "whpk_" + base64.b64encode(key.public_key().public_bytes_raw()).decode() for each, key in self._keys.items()}
 
     def answer(self, platform: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes, dict[str, str]]:
         """Take one request of the engine's; return status, body and headers of the response."""
@@ -163,13 +166,13 @@ class Endpoint:
         self.asked.setdefault(platform, []).extend(item["number"] for item in items)
         said = json.dumps({"answers": [{"reference": item["reference"], "outcome": "clear"} for item in items]}).encode()
         if platform == "own-pay":
-            return 200, said, self._signed(said)
+            return 200, said, self._signed(platform, said)
         threading.Thread(target=self._call_back, args=(platform, said)).start()
         return 202, b"", {}
 
-    def _signed(self, body: bytes) -> dict[str, str]:
+    def _signed(self, platform: str, body: bytes) -> dict[str, str]:
         delivery, at = "msg_" + "".join(secrets.choice(ascii_lowercase) for _ in range(24)), str(int(time.time()))
-        signature = base64.b64encode(self._key.sign(f"{delivery}.{at}.".encode() + body)).decode()
+        signature = base64.b64encode(self._keys[platform].sign(f"{delivery}.{at}.".encode() + body)).decode()
         return {
             "webhook-id": delivery,
             "webhook-timestamp": at,
@@ -179,7 +182,7 @@ class Endpoint:
 
     def _call_back(self, platform: str, body: bytes) -> None:
         url = self.callback_url.replace("{platform_id}", platform)
-        with urllib.request.urlopen(urllib.request.Request(url, body, self._signed(body)), timeout=10) as reply:  # noqa: S310 - loopback
+        with urllib.request.urlopen(urllib.request.Request(url, body, self._signed(platform, body)), timeout=10) as reply:  # noqa: S310 - loopback
             self.acknowledged.append(json.load(reply))
 
 

@@ -30,7 +30,7 @@ class Office:
         self.cli = CommandLine(state)
         assert self.cli.run("setup", "--no-temporal").code == 0
         own_systems.make_database(state / "kunden.db", (NUMBER, OTHER))
-        own_systems.write_maps(state, 9, own_systems.Endpoint().public_key)
+        own_systems.write_maps(state, 9, own_systems.Endpoint().public_keys)
         root = self.cli.run("keys", "admit", "--name", "root", "--role", "administrator").out.strip()
         self.keys = {
             name: self.cli.run("keys", "admit", "--name", name, "--role", role, key=root).out.strip() for name, role in ROLES.items()

@@ -22,7 +22,7 @@ def founded(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     cli = CommandLine(state, {"FALLOW_TEMPORAL_ADDRESS": NOWHERE})
     assert cli.run("setup", "--no-temporal").code == 0
     own_systems.make_database(state / "kunden.db")
-    own_systems.write_maps(state, 9, own_systems.Endpoint().public_key)
+    own_systems.write_maps(state, 9, own_systems.Endpoint().public_keys)
     cli.settings["FALLOW_API_KEY"] = cli.run("keys", "admit", "--name", "root", "--role", "administrator").out.strip()
     return cli
 

@@ -55,7 +55,7 @@ class Office:
         self.cli = CommandLine(state)
         assert self.cli.run("setup", "--no-temporal").code == 0
         own_systems.make_database(state / "kunden.db", (NUMBER, OTHER))
-        own_systems.write_maps(state, 9, own_systems.Endpoint().public_key)
+        own_systems.write_maps(state, 9, own_systems.Endpoint().public_keys)
         root = self.cli.run("keys", "admit", "--name", "root", "--role", "administrator").out.strip()
         self.keys = {
             role: self.cli.run("keys", "admit", "--name", role, "--role", role, key=root).out.strip()
@@ -104,7 +104,7 @@ def bare(tmp_path: Path) -> CommandLine:
     """A folder with a carrier's database and the three files, and nothing installed."""
     (tmp_path / "maps").mkdir()
     own_systems.make_database(tmp_path / "maps" / "kunden.db", (NUMBER, OTHER, "+491713920004"))
-    own_systems.write_maps(tmp_path / "maps", 9, own_systems.Endpoint().public_key)
+    own_systems.write_maps(tmp_path / "maps", 9, own_systems.Endpoint().public_keys)
     return CommandLine(tmp_path / "none")
 
 

@@ -25,7 +25,7 @@ def test_ones_own_systems_take_a_number_to_its_sale(tmp_path: Path) -> None:
     file.write_text(own_systems.a_file_of(own_systems.a_line()))
 
     with own_systems.listening(endpoint) as port:
-        own_systems.write_maps(state, port, endpoint.public_key)
+        own_systems.write_maps(state, port, endpoint.public_keys)
         with running_up(cli, tmp_path / "up.log") as up:
             ready = up.ready
             endpoint.callback_url, endpoint.engine_key = ready["callbacks"], ready["engine_key"]

@@ -104,7 +104,7 @@ def test_a_worker_without_its_namespace_says_what_to_run(up: RunningUp, tmp_path
     other = CommandLine(tmp_path / "other", settings)
     other.run("setup", "--no-temporal")
     own_systems.make_database(other.state / "kunden.db")
-    own_systems.write_maps(other.state, 9, own_systems.Endpoint().public_key)
+    own_systems.write_maps(other.state, 9, own_systems.Endpoint().public_keys)
     too_early = other.run("worker", FALLOW_LOG_LEVEL="error")
 
     assert too_early.code == 4

@@ -175,7 +175,7 @@ def test_a_policy_that_names_a_decommissioned_platform_is_refused_at_load(place:
         assert sorted(wired.installation.policy.platforms) == ["chat", "pay"]
 
 
-def test_nothing_is_enrolled_for_a_platform_that_left_while_the_process_ran(place: Place) -> None:
+def test_nothing_is_enrolled_for_a_platform_that_left_meanwhile(place: Place) -> None:
     """The policy that was read at the start names it still."""
     place.mark()
     with place.wire() as wired:

@@ -149,7 +149,7 @@ def test_a_decommissioned_platform_speaks_no_more_and_what_it_said_counts(here: 
     assert state_of(world, cycle_id) is State.RESELLABLE
 
 
-def test_another_process_sees_a_change(here: Installation, people: Staff, elsewhere: "Elsewhere") -> None:
+def test_a_change_is_seen_elsewhere(here: Installation, people: Staff, elsewhere: "Elsewhere") -> None:
     """Within its next look, and a look does not wait for anybody's transaction."""
     register(here, people, a_table("delta-shop", NEW), NEW)
 
