@@ -112,8 +112,7 @@ class UnbindingRounds:
                 cycles.wake(tx, rows[cycle_id])
 
     def _open_still(self, tx: Tx, due: Sequence[Due]) -> set[str]:
-        mine = obligations.at_target(tx, self.target_id, [each.cycle_id for each in due])
-        return {cycle_id for cycle_id, row in mine.items() if row.status == Status.OPEN}
+        return obligations.still_open(tx, self.target_id, [each.cycle_id for each in due])
 
     def _rejected(self, holder: str, fence: int, due: Sequence[Due], error: RequestRejected) -> None:
         """Find the item that spoils its batch by sending each alone; a single one that is rejected goes to a person."""

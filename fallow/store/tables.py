@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from fallow.store.columns import cycle_key, instant, long_text, serial
@@ -90,7 +90,10 @@ class ObligationRow(SQLModel, table=True):
     """What must be cleared at one target for one cycle. ``due_at`` is when its sender acts next; None: nothing to send."""
 
     __tablename__ = "obligations"
-    __table_args__ = (Index("ix_obligations_due", "target_id", "due_at"),)
+    __table_args__ = (
+        Index("ix_obligations_due", "target_id", "due_at"),
+        Index("ix_obligations_new", "target_id", "due_at", sqlite_where=text("attempts = 0"), postgresql_where=text("attempts = 0")),
+    )
     cycle_id: str = cycle_key(primary=True)
     target_id: str = Field(primary_key=True)
     kind: str

@@ -19,6 +19,10 @@ def upgrade() -> None:
     """Apply."""
     for name in _OBLIGATIONS:
         op.add_column("obligations", sa.Column(name, Instant(), nullable=True))
+    never_claimed = sa.text("attempts = 0")
+    op.create_index(
+        "ix_obligations_new", "obligations", ["target_id", "due_at"], sqlite_where=never_claimed, postgresql_where=never_claimed
+    )
     op.add_column("targets", sa.Column("paused_at", Instant(), nullable=True))
     op.add_column("targets", sa.Column("paused_by", sa.Text(), nullable=True))
     op.add_column("targets", sa.Column("rate_per_second", sa.Float(), nullable=True))
@@ -46,6 +50,7 @@ def downgrade() -> None:
     """Take back."""
     for table in _TABLES:
         op.drop_table(table)
+    op.drop_index("ix_obligations_new", "obligations")
     for table, columns in (("targets", _TARGETS), ("obligations", _OBLIGATIONS)):
         for name in columns:
             op.drop_column(table, name)
