@@ -215,6 +215,48 @@ def _paused(target_id: str) -> ColumnElement[bool]:
     return select(TargetRow.target_id).where(TargetRow.target_id == target_id, col(TargetRow.paused_at).is_not(None)).exists()
 
 
+@dataclass(frozen=True)
+class Owed:
+    """What is owed at one target.
+
+    Attributes:
+        target_id: at which.
+        kind: record system or platform.
+        open: obligations that wait for it.
+        refused: those that it refused.
+        due_now: open ones whose sender would act at once.
+        reminded: open ones that were asked more than once.
+        past_deadline: open ones whose deadline has passed.
+        oldest_open_at: since when the cycle that has waited longest is in its state.
+    """
+
+    target_id: str
+    kind: str
+    open: int
+    refused: int
+    due_now: int
+    reminded: int
+    past_deadline: int
+    oldest_open_at: datetime | None
+
+
+def owed_by_target(tx: Tx) -> dict[str, Owed]:
+    """Return what is owed at each target that anything was ever owed at; goes through all obligations."""
+    row, is_open = ObligationRow, col(ObligationRow.status) == Status.OPEN
+    counts = (
+        is_open,
+        col(row.status) == Status.REFUSED,
+        is_open & (col(row.due_at) <= tx.now),
+        is_open & (col(row.asked) > 1),
+        is_open & (col(row.deadline_at) <= tx.now),
+    )
+    columns = [func.count().filter(condition) for condition in counts]
+    oldest = func.min(case((is_open, col(CycleRow.state_at)), else_=None), type_=Instant())
+    query = select_columns(col(row.target_id), func.min(col(row.kind)), *columns, oldest)
+    query = query.join(CycleRow, col(CycleRow.cycle_id) == col(row.cycle_id)).group_by(col(row.target_id))
+    return {each[0]: Owed(*tuple[Any, ...](each)) for each in tx.session.execute(query)}
+
+
 def note_missing(tx: Tx, installed: Iterable[str], most: int) -> None:
     """Put what is owed to a target that is in no map into the ATTENTION queue, and take it off again once the target is back."""
     here = set(installed)
@@ -259,6 +301,11 @@ def postpone(tx: Tx, target_id: str, until: Mapping[str, datetime | None], *, fa
         due_at = case((col(ObligationRow.status) == Status.OPEN, literal(instant, Instant)), else_=col(ObligationRow.due_at))
         mine = [cycle_id for cycle_id, each in until.items() if each == instant]
         _change(tx, target_id, mine, {**counts, "claimed": False, "due_at": due_at})
+
+
+def rest(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> None:
+    """Have nothing more sent of what was claimed, until somebody makes it due again."""
+    _change(tx, target_id, cycle_ids, {"claimed": False, "due_at": None})
 
 
 def still_open(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> set[str]:

@@ -341,7 +341,7 @@ class ExchangeRow(SQLModel, table=True):
     """One request or callback, as the delivery log shows it: never a body. ``result`` is a short code; kept for a bounded time."""
 
     __tablename__ = "exchanges"
-    __table_args__ = (Index("ix_exchanges_platform", "platform_id", "exchange_id"),)
+    __table_args__ = (Index("ix_exchanges_platform", "platform_id", "exchange_id"), Index("ix_exchanges_at", "at"))
     exchange_id: int | None = serial()
     platform_id: str
     direction: str

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("exchange_id"),
     )
     op.create_index("ix_exchanges_platform", "exchanges", ["platform_id", "exchange_id"])
+    op.create_index("ix_exchanges_at", "exchanges", ["at"])
 
 
 def downgrade() -> None:
