@@ -56,9 +56,10 @@ _SETTLED = """WITH settled AS (
 ), counted AS (
     UPDATE cycles SET events_no = events_no + 1 WHERE cycle_id IN (SELECT cycle_id FROM settled) RETURNING cycle_id, events_no
 ) INSERT INTO events (cycle_id, seq, kind, at, body) SELECT cycle_id, events_no, 'ObligationMoved', now(), %(event)s FROM counted"""
-_TRIED = "INSERT INTO attempts (cycle_id, target_id, at, result) SELECT id, %(target)s, now(), 'answered' FROM unnest(%(ids)s::text[]) AS o(id)"
+_TRIED = """INSERT INTO attempts (cycle_id, target_id, at, result)
+    SELECT id, %(target)s, now(), 'answered' FROM unnest(%(ids)s::text[]) AS o(id)"""
 _KEPT = """INSERT INTO deliveries (platform_id, delivery_id, digest, signed_at, signature, body, received_at, ack)
-    VALUES (%(target)s, %(id)s, %(id)s, 0, '', %(body)s, now(), %(body)s)"""
+    VALUES (%(target)s, %(id)s, %(id)s, 0, '', %(body)s, now(), convert_from(%(body)s, 'UTF8'))"""
 _EVENT = '{"evidence":"' + "e" * 64 + '","outcome":"clear","status":"DISCHARGED","target_id":"payment"}'
 
 
@@ -183,5 +184,5 @@ def _post(port: int, conninfo: str, batches: Sequence[tuple[str, Sequence[tuple[
                 connection.execute("SELECT 1 FROM cycles WHERE cycle_id = ANY(%s) ORDER BY cycle_id FOR UPDATE", [values["ids"]])
                 connection.execute(_SETTLED, values)
                 connection.execute(_TRIED, values)
-                connection.execute(_KEPT, {"target": target, "id": response.headers["webhook-id"], "body": answer.decode()})
+                connection.execute(_KEPT, {"target": target, "id": response.headers["webhook-id"], "body": answer})
     platform.close()
