@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import pipeline, sending, wiping
+from bench import callbacks, pipeline, sending, wiping
 from bench.asked import Asked
 from bench.figures import Figure, write
 from fallow.domain.errors import FallowError
@@ -18,6 +18,7 @@ from fallow.domain.errors import FallowError
 PARTS: Mapping[str, Callable[[Asked], list[Figure]]] = {
     "pipeline": pipeline.measure,
     "wiping": wiping.measure,
+    "callbacks": callbacks.measure,
     "sending": sending.measure,
 }
 RESULTS = Path(__file__).parent / "results" / "latest.json"

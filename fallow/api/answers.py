@@ -1,38 +1,82 @@
 """Platforms' callbacks: the raw body is verified before anything of it is parsed; the signature is the credential."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from fallow.api.messages import PlatformId
+from fallow.api.problems import of_error
 from fallow.bootstrap import Wired
-from fallow.domain.obligations import Outcome
-from fallow.operations.answers import accept_answer
-from fallow.operations.installation import Installation
-from fallow.platforms.forms import Acknowledgement, WebhookForm
+from fallow.domain.errors import AnswerMalformed, FallowError
+from fallow.operations.answer_desk import AnswerDesk
+from fallow.operations.answers import Heard
+from fallow.platforms.forms import WebhookForm
+from fallow.platforms.protocol import MOST_ANSWERS, MOST_ANSWERS_IN_BATCH
 from fallow.platforms.signing import SigningKey
 from fallow.platforms.speakers import Speaker
+from fallow.store.exchanges import Direction, Exchange
 
 # Nobody holds the secret half: an unknown platform is refused by the same steps, in the same time, as a wrong signature.
 _NOBODY = Speaker("", (SigningKey.generate().public,), WebhookForm(), frozenset())
+#: A body up to this long is verified and read on the loop itself, which takes less time than to change to a thread.
+_AT_ONCE = 16 * 1024
 
 
 async def take_answers(platform_id: PlatformId, request: Request) -> Response:
     """Take a platform's or a hub's signed answers; a repeat gets the same acknowledgement, byte for byte."""
+    return await _take(platform_id, request, MOST_ANSWERS)
+
+
+async def take_batch(platform_id: PlatformId, request: Request) -> Response:
+    """Take many signed answers in one body; otherwise as :func:`take_answers`, and acknowledged in the same form."""
+    return await _take(platform_id, request, MOST_ANSWERS_IN_BATCH)
+
+
+async def _take(speaker_id: str, request: Request, most: int) -> Response:
     body = await request.body()
+    came = time.monotonic()
     wired: Wired = request.app.state.wired
-    ack = await run_in_threadpool(_accept, wired.installation, platform_id, request.headers, body)
+    desk: AnswerDesk = request.app.state.desk
+    speaker = wired.installation.speakers.now(speaker_id)
+    hearing = _Hearing(wired, speaker_id, speaker or _NOBODY, request.headers, body, most)
+    try:
+        at_once = len(body) <= _AT_ONCE and wired.installation.db.recent() is not None
+        heard = hearing.verified() if at_once else await run_in_threadpool(hearing.verified)
+    except FallowError as refused:
+        if speaker is not None:
+            desk.note_refusal(_refusal(speaker_id, body, refused, came))
+        raise
+    ack = hearing.speaker.form.acknowledge(await asyncio.wrap_future(desk.submit(heard)))
     return Response(ack.body, ack.status, media_type=ack.media_type)
 
 
-def _accept(installation: Installation, speaker_id: str, headers: Mapping[str, str], body: bytes) -> Acknowledgement:
-    speaker = installation.speakers.now(speaker_id) or _NOBODY
-    with installation.db.read() as tx:
-        now = tx.now
-    delivery = speaker.form.receive(headers, body, speaker.keys, now)
-    return speaker.form.acknowledge(accept_answer(installation, speaker_id, delivery, _said(speaker, body)))
+class _Hearing:
+    """One message that came in."""
+
+    def __init__(self, wired: Wired, speaker_id: str, speaker: Speaker, headers: Mapping[str, str], body: bytes, most: int) -> None:
+        self.speaker = speaker
+        self._db = wired.installation.db
+        self._speaker_id, self._headers, self._body, self._most = speaker_id, headers, body, most
+
+    def verified(self) -> Heard:
+        """Verify the message, then read it; the database's clock decides how old it is."""
+        now = self._db.recent()
+        if now is None:
+            with self._db.read() as tx:
+                now = tx.now
+        keys = self.speaker.keys
+        delivery = self.speaker.form.receive(self._headers, self._body, keys, now)
+        said = [(answer.reference, answer.outcome) for answer in self.speaker.form.read(self._body)]
+        if len(said) > self._most:
+            what = f"An answer does not list 1 to {self._most} answers."
+            raise AnswerMalformed(what, remedy="answer as docs/platforms.md says.")
+        return Heard(self._speaker_id, delivery, said, keys)
 
 
-def _said(speaker: Speaker, body: bytes) -> list[tuple[str, Outcome]]:
-    return [(answer.reference, answer.outcome) for answer in speaker.form.read(body)]
+def _refusal(speaker_id: str, body: bytes, refused: FallowError, came: float) -> Exchange:
+    """Describe a message that was refused; its id is not proved to be one, so that it is not kept."""
+    took_ms = round(1000 * (time.monotonic() - came))
+    return Exchange(speaker_id, Direction.IN, "", 0, len(body), of_error(refused).status, refused.code, took_ms)

@@ -11,6 +11,7 @@ from fallow.api.bounds import Lid
 from fallow.api.guard import Guard, Open, guarded
 from fallow.api.routes import ROUTES, Route
 from fallow.bootstrap import Wired
+from fallow.operations.answer_desk import AnswerDesk
 
 
 class PolicyMissing(RuntimeError):
@@ -18,7 +19,7 @@ class PolicyMissing(RuntimeError):
 
 
 def create_app(wired: Wired, routes: Sequence[Route] = ROUTES) -> FastAPI:
-    """Return the application over ``wired``, which stays the caller's to close.
+    """Return the application over ``wired``, which stays the caller's to close, as does ``state.desk``.
 
     Raises:
         PolicyMissing: a route declares no policy.
@@ -36,6 +37,7 @@ def create_app(wired: Wired, routes: Sequence[Route] = ROUTES) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
     app.state.wired = wired
+    app.state.desk = AnswerDesk(wired.installation)
     problems.register(app)
     guard = Guard(wired.installation)
     for route in routes:

@@ -30,6 +30,8 @@ class Bounds:
 
 
 SMALL = Bounds(64 * 1024, 10.0)
+#: Thousands of signed answers in one body.
+BATCH = Bounds(4 * 1024 * 1024, 30.0)
 #: A whole file over a slow line takes longer; whoever sends it was authenticated before its first byte was read.
 UPLOAD = Bounds(64 * 1024 * 1024, 120.0)
 

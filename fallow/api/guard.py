@@ -45,15 +45,13 @@ class Guard:
         """Believe the keys of ``installation``."""
         self._installation = installation
 
-    def admit(self, policy: Policy, authorization: str) -> Person | None:
-        """Return who asks; None where the policy asks for nobody.
+    def admit(self, policy: Action, authorization: str) -> Person:
+        """Return who asks.
 
         Raises:
             KeyNotAccepted: no key, or one that is malformed, unknown or revoked: the same answer for all.
             PersonRefused: the role may not.
         """
-        if isinstance(policy, Open):
-            return None
         person = self._person(authorization)
         person.demand(policy)
         return person
@@ -81,7 +79,8 @@ def guarded(guard: Guard, policy: Policy, bounds: Bounds) -> type[APIRoute]:
             answer = super().get_route_handler()
 
             async def admit_and_answer(request: Request) -> Response:
-                request.state.person = await run_in_threadpool(guard.admit, policy, request.headers.get("authorization", ""))
+                if not isinstance(policy, Open):
+                    request.state.person = await run_in_threadpool(guard.admit, policy, request.headers.get("authorization", ""))
                 return await answer(request)
 
             return admit_and_answer

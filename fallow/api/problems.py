@@ -59,7 +59,7 @@ _HTTP: dict[int, tuple[str, str]] = {
     404: ("path-not-known", "see docs/api.md for the paths."),
     405: ("method-not-allowed", "see docs/api.md for the methods of this path."),
     408: ("body-too-slow", "send the whole body at once."),
-    413: ("body-too-long", "send at most 64 KiB; a file of cancelled numbers may have 64 MiB."),
+    413: ("body-too-long", "send at most 64 KiB; a batch of answers may have 4 MiB, a file 64 MiB."),
     415: ("media-type-refused", "send a file as text/csv and everything else as application/json."),
 }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fallow.api import answers, feeding, health, ordering, reading
-from fallow.api.bounds import SMALL, UPLOAD, Bounds
+from fallow.api.bounds import BATCH, SMALL, UPLOAD, Bounds
 from fallow.api.guard import Open, Policy
 from fallow.domain.people import Action
 
@@ -36,6 +36,7 @@ _CYCLE = "/v1/cycles/{number_id}/{cycle_no}"
 
 ROUTES = (
     Route("POST", "/v1/platforms/{platform_id}/answers", answers.take_answers, Open.SIGNED),
+    Route("POST", "/v1/platforms/{platform_id}/answers/batch", answers.take_batch, Open.SIGNED, BATCH),
     Route("GET", "/v1/platforms/{platform_id}/requests", reading.list_own_requests, Action.READ_OWN_REQUESTS),
     Route("POST", "/v1/batches", ordering.enrol, Action.ENROL, UPLOAD),
     Route("GET", "/v1/batches/{batch_id}", reading.show_batch, Action.READ),

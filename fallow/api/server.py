@@ -37,7 +37,9 @@ def serve(settings: Settings) -> None:
     """
     demand_free(settings.api_host, settings.api_port)
     with wire(settings) as wired:
-        asyncio.run(_serve(create_app(wired), settings.api_host, settings.api_port))
+        app = create_app(wired)
+        asyncio.run(_serve(app, settings.api_host, settings.api_port))
+        app.state.desk.close()
     _log.info("api stopped")
 
 

@@ -99,6 +99,10 @@ class Event:
     body: Mapping[str, Any]
 
 
+# Made once: json.dumps would make one for every text.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
 def canonical(body: Mapping[str, Any]) -> str:
     """Return JSON in the one form that is digested: keys sorted, no spaces, ASCII."""
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _CANONICAL.encode(body)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from fallow.domain.attention import parse
+from fallow.domain.attention import Attention, parse
 from fallow.domain.cycle import Cycle
 from fallow.domain.events import Event, Kind
 from fallow.domain.lifecycle import State
@@ -39,10 +39,46 @@ def begin(event: Event) -> Cycle:
 
 def apply(cycle: Cycle, event: Event) -> Cycle:
     """Return the cycle after one more event. Pure; total over :class:`Kind`."""
-    return replace(cycle, **_changes(cycle, event))
+    changed = changes(cycle, event)
+    return replace(cycle, **changed) if changed else cycle
 
 
-def _changes(cycle: Cycle, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 - one case a kind reads better than a table of lambdas
+class Standing(Protocol):
+    """What of a cycle :func:`changes` looks at; attributes are those of :class:`Cycle`."""
+
+    @property
+    def holds(self) -> frozenset[str]:
+        """Ids of the open holds."""
+        ...
+
+    @property
+    def attention(self) -> frozenset[Attention]:
+        """What waits for a person."""
+        ...
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """Stages settled so far, in order."""
+        ...
+
+    @property
+    def quarantine_ended_at(self) -> datetime | None:
+        """When quarantine was settled."""
+        ...
+
+    @property
+    def reminded_at(self) -> datetime | None:
+        """When the former holder was last reminded."""
+        ...
+
+    @property
+    def denials(self) -> int:
+        """Failed claims."""
+        ...
+
+
+def changes(cycle: Standing, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 - one case a kind reads better than a table of lambdas
+    """Return the attributes of :class:`Cycle` that one more event changes, with their new values."""
     body = event.body
     match event.kind:
         case Kind.QUARANTINE_EXTENDED:

@@ -1,36 +1,61 @@
-"""Platforms' answers: verified before they get here, kept verbatim, applied once, acknowledged alike every time."""
+"""Platforms' answers: verified before they get here, kept verbatim, applied once, acknowledged alike every time.
+
+Any number of deliveries is applied in one transaction and a handful of statements.
+"""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date
-
-from sqlmodel import col, select
 
 from fallow.domain.answers import move
 from fallow.domain.attention import Attention, Reason
-from fallow.domain.errors import AnswerMalformed, SignatureRefused
+from fallow.domain.errors import AnswerMalformed, FallowError, SignatureRefused
 from fallow.domain.events import Kind, canonical
-from fallow.domain.lifecycle import State
+from fallow.domain.lifecycle import ACTIVE, State
 from fallow.domain.obligations import Outcome, Status, shown
 from fallow.domain.ports import SignedDelivery
 from fallow.operations.installation import Installation
-from fallow.store import cycles, inbox, obligations
+from fallow.platforms.signing import PublicKey
+from fallow.platforms.speakers import Speaker
+from fallow.store import cycles, inbox, owed
 from fallow.store.engine import Tx
-from fallow.store.tables import CycleRow, HoldRow, ObligationRow
+from fallow.store.owed import Owed
+from fallow.store.standings import Recording, Standing
+from fallow.store.tables import CycleRow, DeliveryRow, HoldRow
 from fallow.store.vault import opaque
+
+_WORKING = (State.WIPING, State.UNBINDING, State.TAGGING)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A delivery that was verified as it came in.
+
+    Attributes:
+        speaker_id: whose signature it bears: a platform's, or a hub's.
+        delivery: the message, verbatim.
+        said: (reference, outcome) pairs parsed from its body.
+        keys: the speaker's keys then. Where they are others by the time it is applied, it is verified again; () makes sure of that.
+    """
+
+    speaker_id: str
+    delivery: SignedDelivery
+    said: Sequence[tuple[str, Outcome]]
+    keys: tuple[PublicKey, ...] = ()
 
 
 def accept_answer(installation: Installation, speaker_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]) -> str:
-    """Keep and apply a verified callback; return the acknowledgement (JSON), the same for every repeat.
+    """Verify, keep and apply one callback; return the acknowledgement (JSON), the same for every repeat.
 
     Args:
         installation: where.
-        speaker_id: whose signature was verified: a platform, or a hub.
+        speaker_id: whose message it is: a platform's, or a hub's.
         delivery: the message, verbatim.
         said: (reference, outcome) pairs parsed from its body.
 
     Raises:
         AnswerMalformed: the delivery id was used before for another message.
-        SignatureRefused: the speaker's keys changed in this very moment.
+        SignatureRefused: none of the speaker's keys signed it.
     """
     return installation.db.once_more(lambda tx: apply_delivery(tx, installation, speaker_id, delivery, said))
 
@@ -39,46 +64,126 @@ def apply_delivery(
     tx: Tx, installation: Installation, speaker_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]
 ) -> str:
     """Do the work of :func:`accept_answer` in a transaction that is already open."""
-    before = installation.inbox.find(tx, speaker_id, delivery.delivery_id)
-    if before is not None:
-        kept = installation.inbox.open(before)
-        if kept is None or kept.body != delivery.body:  # a repeat is signed anew: same id and body, another timestamp
-            what = "The delivery id was used before for another message."
-            raise AnswerMalformed(what, remedy="give every message an id of its own; repeat a message with the same body.")
-        return before.ack
-    speaker = installation.speakers.now(speaker_id)
+    (result,) = apply_all(tx, installation, [Heard(speaker_id, delivery, said)])
+    if isinstance(result, FallowError):
+        raise result
+    return result
+
+
+def apply_all(tx: Tx, installation: Installation, heard: Sequence[Heard]) -> list[str | FallowError]:
+    """Apply deliveries as if one after the other; return for each its acknowledgement, or why it was refused: that one alone."""
+    before = installation.inbox.find_all(tx, {_name(each) for each in heard})
+    speakers = {each.speaker_id: installation.speakers.now(each.speaker_id) for each in heard}
+    results, fresh = dict[int, str | FallowError](), dict[tuple[str, str], tuple[int, Heard, Speaker]]()
+    for place, each in enumerate(heard):
+        name, speaker = _name(each), speakers[each.speaker_id]
+        if name in before:
+            results[place] = _again(installation, before[name], each)
+        elif name not in fresh:
+            refusal = _refusal(each, speaker)
+            if refusal is not None:
+                results[place] = refusal
+            elif speaker is not None:
+                fresh[name] = place, each, speaker
+    results |= _Application(tx, [(place, each, speaker.speaks_for) for place, each, speaker in fresh.values()]).acknowledged(installation)
+    for place, each in enumerate(heard):  # what came twice in this very group
+        if place not in results:
+            first, kept, _ = fresh[_name(each)]
+            results[place] = results[first] if kept.delivery.body == each.delivery.body else _used_twice()
+    return [results[place] for place in range(len(heard))]
+
+
+def _name(heard: Heard) -> tuple[str, str]:
+    return heard.speaker_id, heard.delivery.delivery_id
+
+
+def _again(installation: Installation, row: DeliveryRow, heard: Heard) -> str | FallowError:
+    kept = installation.inbox.open(row)  # a repeat is signed anew: same id and body, another timestamp
+    return _used_twice() if kept is None or kept.body != heard.delivery.body else row.ack
+
+
+def _used_twice() -> AnswerMalformed:
+    what = "The delivery id was used before for another message."
+    return AnswerMalformed(what, remedy="give every message an id of its own; repeat a message with the same body.")
+
+
+def _refusal(heard: Heard, speaker: Speaker | None) -> SignatureRefused | None:
     if speaker is None:
-        what = f"Nobody may speak as {speaker_id} any more."
-        raise SignatureRefused(what, remedy="register its key again.")
-    speaker.form.signer(speaker.keys, delivery)
-    owed = _owed(tx, speaker.speaks_for, [reference for reference, _ in said])
-    rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in owed.values()])}
-    evidence = inbox.digest(speaker_id, delivery)
-    for reference, outcome in said:
-        if reference in owed:
-            tx.session.refresh(owed[reference])  # read before the cycle was locked: another answer may have come first
-            _apply(tx, rows[owed[reference].cycle_id], owed[reference], outcome, evidence)
-    obligations.wake_completed(tx, list(rows.values()))
-    results = {reference: "accepted" if reference in owed else "unknown" for reference, _ in said}
-    return installation.inbox.keep(tx, speaker_id, delivery, canonical({"answers": results})).ack
+        what = f"Nobody may speak as {heard.speaker_id} any more."
+        return SignatureRefused(what, remedy="register its key again.")
+    if heard.keys != speaker.keys:
+        try:
+            speaker.form.signer(speaker.keys, heard.delivery)
+        except SignatureRefused as refused:
+            return refused
+    return None
 
 
-def _owed(tx: Tx, targets: Collection[str], references: list[str]) -> dict[str, ObligationRow]:
-    # The targets are part of the look-up: another platform's reference is as unknown as an invented one.
-    query = select(ObligationRow).where(col(ObligationRow.target_id).in_(sorted(targets)), col(ObligationRow.reference).in_(references))
-    return {row.reference: row for row in tx.session.exec(query)}
+class _Application:
+    """What new deliveries do to obligations and cycles, worked out in memory and then written."""
 
+    def __init__(self, tx: Tx, fresh: Sequence[tuple[int, Heard, Collection[str]]]) -> None:
+        self._tx = tx
+        self._fresh = fresh
+        self._recording = Recording(tx)
+        references = {reference for _, heard, _ in fresh for reference, _ in heard.said}
+        targets = {target_id for _, _, speaks_for in fresh for target_id in speaks_for}
+        # A cycle is locked before its obligations are read: another answer may have come first.
+        self._cycles = owed.lock_cycles(tx, references, targets) if references else {}
+        self._owed = owed.find(tx, references, targets) if references else {}
+        self._open = {each.cycle_id: each.still_open for each in self._owed.values()}
+        self._moved: dict[str, Owed] = {}
+        self._holds: list[HoldRow] = []
 
-def _apply(tx: Tx, cycle: CycleRow, row: ObligationRow, outcome: Outcome, evidence: str) -> None:
-    contradicted = Attention(Reason.PLATFORM_CONTRADICTED, row.target_id) in cycles.facts(cycle).attention
-    change = move(Status(row.status), outcome, contradicted=contradicted)
-    if change.status is None:
+    def acknowledged(self, installation: Installation) -> dict[int, str]:
+        """Apply and keep the deliveries; return the acknowledgement of each by its place."""
+        acks = {place: self._apply(heard, speaks_for) for place, heard, speaks_for in self._fresh}
+        owed.write(self._tx, self._moved.values())
+        self._recording.write()
+        self._tx.session.add_all(self._holds)
+        installation.inbox.keep_all(self._tx, [(heard.speaker_id, heard.delivery, acks[place]) for place, heard, _ in self._fresh])
+        return acks
+
+    def _apply(self, heard: Heard, speaks_for: Collection[str]) -> str:
+        evidence = inbox.digest(heard.speaker_id, heard.delivery)
+        results = {}
+        for reference, outcome in heard.said:
+            row = self._owed.get(reference)
+            mine = row is not None and row.target_id in speaks_for
+            results[reference] = "accepted" if mine else "unknown"
+            if row is not None and mine:
+                self._answer(self._cycles[row.cycle_id], row, outcome, evidence)
+        return canonical({"answers": results})
+
+    def _answer(self, cycle: Standing, row: Owed, outcome: Outcome, evidence: str) -> None:
+        contradicted = Attention(Reason.PLATFORM_CONTRADICTED, row.target_id) in cycle.attention
+        change = move(row.status, outcome, contradicted=contradicted)
+        if change.status is not None:
+            self._move(cycle, row, change.status, shown(outcome), evidence)
         if change.raises is not None:
-            obligations.raise_at_target(tx, cycle, row, change.raises)
-        return
-    obligations.shift(tx, cycle, row, change.status, shown(outcome), evidence, change.raises)
-    if change.raises is Reason.PLATFORM_CONTRADICTED and cycle.state == State.RESELLABLE:
-        place_hold(tx, cycle, "engine", f"contradicted by {row.target_id}")  # a hold blocks the sale
+            self._recording.raise_attention(cycle, Attention(change.raises, row.target_id))
+            if cycle.state in ACTIVE:
+                self._recording.wake(cycle)  # its workflow shows it in Temporal's lists
+        if change.status is Status.DISCHARGED:
+            self._recording.clear_attention(cycle, row.target_id)
+            if self._open[cycle.cycle_id] == 0 and cycle.state in _WORKING:
+                self._recording.wake(cycle)
+        if change.raises is Reason.PLATFORM_CONTRADICTED and cycle.state is State.RESELLABLE:
+            self._hold(cycle, f"contradicted by {row.target_id}")  # a hold blocks the sale
+
+    def _move(self, cycle: Standing, row: Owed, status: Status, outcome: Outcome, evidence: str) -> None:
+        self._open[cycle.cycle_id] += (status is not Status.DISCHARGED) - (row.status is not Status.DISCHARGED)
+        row.status, row.outcome, row.evidence = status, outcome, evidence
+        self._moved[row.reference] = row
+        self._recording.record(
+            cycle, Kind.OBLIGATION_MOVED, target_id=row.target_id, status=str(status), outcome=str(outcome), evidence=evidence
+        )
+
+    def _hold(self, cycle: Standing, reference: str) -> None:
+        hold = HoldRow(hold_id=opaque("h_"), cycle_id=cycle.cycle_id, reference=reference, placed_by="engine")
+        hold.placed_at = self._tx.now
+        self._holds.append(hold)
+        self._recording.record(cycle, Kind.HOLD_PLACED, hold_id=hold.hold_id, by="engine", reference=reference)
 
 
 def place_hold(tx: Tx, cycle: CycleRow, by: str, reference: str, review_on: date | None = None) -> str:

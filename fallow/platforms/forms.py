@@ -12,7 +12,7 @@ from typing import Protocol
 from fallow.domain.errors import SignatureRefused
 from fallow.domain.ports import SignedDelivery
 from fallow.platforms import signing
-from fallow.platforms.protocol import Answer, parse_answers
+from fallow.platforms.protocol import LONGEST_BATCH, MOST_ANSWERS_IN_BATCH, Answer, parse_answers
 from fallow.platforms.signing import PublicKey
 
 
@@ -92,7 +92,7 @@ class WebhookForm:
 
     def read(self, body: bytes) -> list[Answer]:
         """See :class:`AnswerForm`."""
-        return parse_answers(body)
+        return parse_answers(body, LONGEST_BATCH, MOST_ANSWERS_IN_BATCH)  # routes and transport bound what comes in
 
     def acknowledge(self, ack: str) -> Acknowledgement:
         """See :class:`AnswerForm`."""

@@ -18,6 +18,10 @@ REQUEST_TYPE = "fallow.unbind.v1"
 #: Longest answer body in bytes, and most answers in one (reliability.md S11).
 LONGEST_BODY = 64 * 1024
 MOST_ANSWERS = 500
+#: The same of a batch callback, and the deepest nesting.
+LONGEST_BATCH = 4 * 1024 * 1024
+MOST_ANSWERS_IN_BATCH = 20_000
+_DEEPEST = 32
 #: Most numbers in one request.
 MOST_ITEMS = 1000
 #: What a platform can say. The other outcomes are the engine's own.
@@ -25,6 +29,7 @@ SAYABLE = frozenset({Outcome.UNBOUND, Outcome.NOT_BOUND, Outcome.CLEAR, Outcome.
 # An older word for the same; what was kept with it must stay readable.
 _OLDER = {"pending": Outcome.ACCEPTED}
 
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _REFERENCE = re.compile(r"ref_[a-z2-7]{26}\Z", re.ASCII)
 
 
@@ -54,18 +59,23 @@ def render_items(items: Sequence[UnbindItem]) -> bytes:
     return json.dumps({"type": REQUEST_TYPE, "items": listed}, separators=(",", ":")).encode()
 
 
-def parse_answers(body: bytes) -> list[Answer]:
+def parse_answers(body: bytes, longest: int = LONGEST_BODY, most: int = MOST_ANSWERS) -> list[Answer]:
     """Read the body of an answer whose signature has been verified.
+
+    Args:
+        body: its bytes.
+        longest: most bytes.
+        most: most answers.
 
     Raises:
         AnswerMalformed: anything outside the protocol; the message holds nothing of the body.
     """
-    document = _document(body)
+    document = _document(body, longest)
     if not isinstance(document, dict) or document.keys() != {"answers"}:
         raise _malformed("is not an object with the one key `answers`")
     listed = document["answers"]
-    if not isinstance(listed, list) or not 0 < len(listed) <= MOST_ANSWERS:
-        trouble = f"does not list 1 to {MOST_ANSWERS} answers"
+    if not isinstance(listed, list) or not 0 < len(listed) <= most:
+        trouble = f"does not list 1 to {most} answers"
         raise _malformed(trouble)
     answers = [_answer(each) for each in listed]
     if len({answer.reference for answer in answers}) != len(answers):
@@ -84,16 +94,28 @@ def demand_asked(answers: Sequence[Answer], items: Sequence[UnbindItem]) -> None
         raise _malformed("speaks of a reference that this request did not ask")
 
 
-def _document(body: bytes) -> Any:
-    if len(body) > LONGEST_BODY:
-        trouble = f"is longer than {LONGEST_BODY} bytes"
+def _document(body: bytes, longest: int) -> Any:
+    if len(body) > longest:
+        trouble = f"is longer than {longest} bytes"
         raise _malformed(trouble)
     try:
+        _demand_shallow(body)
         return json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_never, parse_int=_never, parse_float=_never)
     except (ValueError, RecursionError):
         pass
     # Raised outside the except clause: a decoder's error quotes the body, and chaining would carry it into a log.
     raise _malformed("is not strict JSON in UTF-8")
+
+
+def _demand_shallow(body: bytes) -> None:
+    """Refuse nesting beyond :data:`_DEEPEST` before anything is built of it; no string of the protocol holds a bracket."""
+    brackets = body.translate(None, _NO_BRACKETS)
+    for _ in range(_DEEPEST):
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if not brackets:
+            return
+    what = "nested too deeply"
+    raise ValueError(what)
 
 
 def _answer(said: object) -> Answer:

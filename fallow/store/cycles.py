@@ -5,7 +5,8 @@ Every transaction that changes a cycle locks its row before anything else, in id
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from fallow.domain.attention import Attention, parse
 from fallow.domain.cycle import Cycle
 from fallow.domain.errors import NotKnown
 from fallow.domain.events import Event, Kind, canonical
-from fallow.domain.fold import apply, begin
+from fallow.domain.fold import begin, changes
 from fallow.domain.lifecycle import ACTIVE, State
 from fallow.domain.traffic import Verdict
 from fallow.store.engine import Tx
@@ -91,7 +92,8 @@ def facts(row: CycleRow) -> Cycle:
 def enrol(tx: Tx, row: CycleRow, **body: Any) -> None:
     """Insert a new cycle's row with the event that begins it, and wake its workflow into being."""
     event = Event(Kind.CYCLE_ENROLLED, tx.now, body)
-    _write(row, begin(event), tx)
+    for name, value in columns_of(asdict(begin(event)), tx).items():
+        setattr(row, name, value)
     _append(tx, row, event)
     tx.session.add(row)
     wake(tx, row)
@@ -100,7 +102,8 @@ def enrol(tx: Tx, row: CycleRow, **body: Any) -> None:
 def record(tx: Tx, row: CycleRow, kind: Kind, **body: Any) -> None:
     """Record one event and let it change the (locked) row: the only way a cycle changes."""
     event = Event(kind, tx.now, body)
-    _write(row, apply(facts(row), event), tx)
+    for name, value in columns_of(changes(facts(row), event), tx).items():
+        setattr(row, name, value)
     _append(tx, row, event)
 
 
@@ -217,22 +220,15 @@ def _append(tx: Tx, row: CycleRow, event: Event) -> None:
     tx.session.add(EventRow(cycle_id=row.cycle_id, seq=row.events_no, kind=event.kind, at=event.at, body=body))
 
 
-def _write(row: CycleRow, cycle: Cycle, tx: Tx) -> None:
-    if row.state != cycle.state:
-        row.state_at = tx.now
-    row.state = cycle.state
-    row.disconnected_at = cycle.disconnected_at
-    row.enrolled_at = cycle.enrolled_at
-    row.release_at = cycle.release_at
-    row.policy = cycle.policy
-    row.demo = cycle.demo
-    row.handback = cycle.handback
-    row.holds = json.dumps(sorted(cycle.holds))
-    row.held = cycle.held
-    row.attention = json.dumps(sorted(map(str, cycle.attention)))
-    row.settled = json.dumps(list(cycle.settled))
-    row.quarantine_ended_at = cycle.quarantine_ended_at
-    row.tag = cycle.tag
-    row.released_at = cycle.released_at
-    row.reminded_at = cycle.reminded_at
-    row.denials = cycle.denials
+def columns_of(changed: Mapping[str, Any], tx: Tx) -> dict[str, Any]:
+    """Return changed attributes of the domain's cycle as the columns that hold them."""
+    columns = dict(changed)
+    if "state" in changed:
+        columns["state_at"] = tx.now
+    if "holds" in changed:
+        columns |= {"holds": json.dumps(sorted(changed["holds"])), "held": bool(changed["holds"])}
+    if "attention" in changed:
+        columns["attention"] = json.dumps(sorted(map(str, changed["attention"])))
+    if "settled" in changed:
+        columns["settled"] = json.dumps(list(changed["settled"]))
+    return columns

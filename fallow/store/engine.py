@@ -1,14 +1,16 @@
 """The engine and the one commit: application code opens :meth:`Database.begin` and never commits by itself."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import ArgumentError, IntegrityError
+from sqlalchemy.exc import ArgumentError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
 from fallow.domain.errors import SettingRefused
@@ -17,6 +19,8 @@ from fallow.domain.ports import Clock
 SQLITE_BUSY_MS = 30_000
 _TRUNCATE_MS = 2_000
 _MOST_LOST_RACES = 5
+#: Seconds for which a reading of the database's clock is moved on by this process's own.
+_RECENT = 5.0
 
 #: A worker that is paused inside a transaction must not keep its locks from the one that takes over (PostgreSQL ends it).
 _PATIENCE = {
@@ -50,6 +54,7 @@ class Database:
         self._clock = clock
         # SQLite has one writer: a fair queue inside the process beats its busy-wait between threads.
         self._writer = threading.Lock() if self.sqlite else None
+        self._read: tuple[datetime, float] | None = None
 
     @property
     def sqlite(self) -> bool:
@@ -74,6 +79,17 @@ class Database:
             yield Tx(session, self._now(session))
             session.expunge_all()  # what was read stays readable after the snapshot has ended
             session.rollback()
+
+    def recent(self) -> datetime | None:
+        """Return what the deciding clock shows, as this process read it last and moved on since; None where that is too long ago.
+
+        For windows of minutes: it saves a transaction, and is wrong by milliseconds.
+        """
+        if self._clock is not None or self.sqlite:
+            return datetime.now(UTC) if self._clock is None else self._clock.now()
+        if self._read is None or time.monotonic() - self._read[1] > _RECENT:
+            return None
+        return self._read[0] + timedelta(seconds=time.monotonic() - self._read[1])
 
     def once_more(self, work: Callable[[Tx], Result]) -> Result:
         """Run ``work`` in a transaction of its own; once more each time a simultaneous one inserted the same row first.
@@ -119,7 +135,18 @@ class Database:
             return self._clock.now()
         if self.sqlite:
             return datetime.now(UTC)  # an embedded database has no clock but its host's
-        return session.connection().execute(text("SELECT clock_timestamp()")).scalar_one().astimezone(UTC)  # type: ignore[no-any-return]
+        now: datetime = session.connection().execute(text("SELECT clock_timestamp()")).scalar_one().astimezone(UTC)
+        self._read = now, time.monotonic()
+        return now
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether the database as a whole did not answer, so that nothing else would have fared better."""
+    if isinstance(error, OperationalError):
+        # A deadlock or a lock that was waited for too long has a code, and is one statement's own trouble.
+        code = getattr(error.orig, "sqlstate", None)
+        return code is None or code.startswith(("08", "53", "57"))
+    return isinstance(error, InterfaceError | PoolExhausted)
 
 
 def open_engine(url: str) -> Engine:

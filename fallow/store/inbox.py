@@ -2,15 +2,19 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlmodel import select
+from sqlalchemy import insert
+from sqlmodel import col, select
 
 from fallow.domain.ports import SignedDelivery
 from fallow.store.engine import Tx
+from fallow.store.given import bound, given
 from fallow.store.keys import Keys
 from fallow.store.tables import DeliveryRow
 
@@ -52,20 +56,25 @@ class Inbox:
         """Return the delivery's row if it came before."""
         return tx.session.get(DeliveryRow, (speaker_id, delivery_id))
 
+    def find_all(self, tx: Tx, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], DeliveryRow]:
+        """Return those of the (speaker, delivery id) pairs that came before, in one statement."""
+        relation = given(tx, platform_id=str, delivery_id=str)
+        same = (col(DeliveryRow.platform_id) == relation.c.platform_id) & (col(DeliveryRow.delivery_id) == relation.c.delivery_id)
+        rows = [{"platform_id": speaker_id, "delivery_id": delivery_id} for speaker_id, delivery_id in wanted]
+        found = tx.session.exec(select(DeliveryRow).join(relation, same), params=bound(tx, rows))
+        return {(row.platform_id, row.delivery_id): row for row in found}
+
     def keep(self, tx: Tx, speaker_id: str, delivery: SignedDelivery, ack: str) -> DeliveryRow:
         """Keep a verified delivery, with the acknowledgement that every repeat of it will get."""
-        row = DeliveryRow(
-            platform_id=speaker_id,
-            delivery_id=delivery.delivery_id,
-            digest=digest(speaker_id, delivery),
-            signed_at=delivery.signed_at,
-            signature=delivery.signature,
-            body=self._seal(speaker_id, delivery),
-            received_at=tx.now,
-            ack=ack,
-        )
+        row = DeliveryRow(**self._columns(tx, speaker_id, delivery, ack))
         tx.session.add(row)
         return row
+
+    def keep_all(self, tx: Tx, deliveries: Sequence[tuple[str, SignedDelivery, str]]) -> None:
+        """Keep verified (speaker, delivery, acknowledgement)s in one statement."""
+        rows = [self._columns(tx, *each) for each in deliveries]
+        if rows:
+            tx.session.exec(insert(DeliveryRow), params=rows)
 
     def open(self, row: DeliveryRow) -> SignedDelivery | None:
         """Return what a row keeps; None where it was altered."""
@@ -86,6 +95,18 @@ class Inbox:
         if row is None or delivery is None or digest(row.platform_id, delivery) != wanted:
             return None
         return Kept(row.platform_id, delivery, row.received_at)
+
+    def _columns(self, tx: Tx, speaker_id: str, delivery: SignedDelivery, ack: str) -> dict[str, Any]:
+        return {
+            "platform_id": speaker_id,
+            "delivery_id": delivery.delivery_id,
+            "digest": digest(speaker_id, delivery),
+            "signed_at": delivery.signed_at,
+            "signature": delivery.signature,
+            "body": self._seal(speaker_id, delivery),
+            "received_at": tx.now,
+            "ack": ack,
+        }
 
     def _seal(self, speaker_id: str, delivery: SignedDelivery) -> bytes:
         nonce, bound_to = secrets.token_bytes(_NONCE), _bound_to(speaker_id, delivery.delivery_id, delivery.scheme)

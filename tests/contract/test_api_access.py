@@ -24,6 +24,7 @@ _NOBODY_S_CYCLE = f"/v1/cycles/n_{'a' * 26}/1"
 #: Route -> (who gets through, the status of those, path and body of a request that changes nothing).
 TABLE: dict[tuple[str, str], tuple[str, int, str, dict[str, str] | None]] = {
     ("POST", "/v1/platforms/{platform_id}/answers"): ("", 0, "/v1/platforms/alpha-pay/answers", {}),
+    ("POST", "/v1/platforms/{platform_id}/answers/batch"): ("", 0, "/v1/platforms/alpha-pay/answers/batch", {}),
     ("GET", "/v1/platforms/{platform_id}/requests"): ("platform", 200, "/v1/platforms/alpha-pay/requests", None),
     ("POST", "/v1/batches"): (_STAFF, 200, "/v1/batches", None),
     ("GET", "/v1/batches/{batch_id}"): (_READERS, 404, f"/v1/batches/b_{'a' * 26}", None),
@@ -130,7 +131,7 @@ def _expected(route: tuple[str, str], caller: str) -> int:
     allowed, status, _, _ = TABLE[route]
     if caller in allowed.split():
         return status
-    if route == ("POST", "/v1/platforms/{platform_id}/answers") or caller in ("anonymous", "revoked"):
+    if route[1].startswith("/v1/platforms/{platform_id}/answers") or caller in ("anonymous", "revoked"):
         return 401
     if route == ("GET", "/v1/platforms/{platform_id}/requests") and caller == "other-platform":
         return 404

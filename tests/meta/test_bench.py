@@ -95,4 +95,4 @@ def test_what_does_not_exist_is_refused(arguments: list[str], named: str) -> Non
 
 def test_parts_are_listed() -> None:
     """`--list` names every part and measures nothing."""
-    assert bench("--list").stdout.split() == ["pipeline", "wiping"]
+    assert bench("--list").stdout.split() == ["pipeline", "wiping", "callbacks"]

@@ -1,0 +1,73 @@
+"""Obligations as many answers at once see them: found by reference, moved together, written in one statement."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, null, select, update
+
+from fallow.domain.obligations import Outcome, Status
+from fallow.store.engine import Tx
+from fallow.store.given import bound, bound_list, given, listed
+from fallow.store.standings import Standing, forget, lock
+from fallow.store.tables import ObligationRow
+
+_obligations = ObligationRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(slots=True)
+class Owed:
+    """One obligation of a locked cycle.
+
+    Attributes:
+        cycle_id: whose.
+        target_id: at which target.
+        reference: under which it is answered.
+        status: how far it is.
+        still_open: how many obligations of its cycle are not discharged, itself included, as read.
+        outcome: what settled it; only of one that was moved.
+        evidence: digest of the message that did; only of one that was moved.
+    """
+
+    cycle_id: str
+    target_id: str
+    reference: str
+    status: Status
+    still_open: int
+    outcome: Outcome | None = None
+    evidence: str | None = None
+
+
+def lock_cycles(tx: Tx, references: Iterable[str], targets: Collection[str]) -> dict[str, Standing]:
+    """Lock the cycles whose obligations at ``targets`` have these references."""
+    return lock(tx, _at(tx, targets, _obligations.c.cycle_id), bound_list(references))
+
+
+def find(tx: Tx, references: Iterable[str], targets: Collection[str]) -> dict[str, Owed]:
+    """Return the obligations at ``targets`` with these references; to be read once their cycles are locked."""
+    others = _obligations.alias()
+    left = select(func.count()).select_from(others).where(others.c.cycle_id == _obligations.c.cycle_id)
+    still_open = left.where(others.c.status != Status.DISCHARGED).scalar_subquery()
+    columns = _obligations.c
+    query = _at(tx, targets, columns.cycle_id, columns.target_id, columns.reference, columns.status, still_open)
+    rows = tx.session.connection().execute(query, bound_list(references))
+    return {row[2]: Owed(row[0], row[1], row[2], Status(row[3]), row[4]) for row in rows}
+
+
+def write(tx: Tx, moved: Collection[Owed]) -> None:
+    """Write obligations that answers have moved; nothing is to be sent for any of them now."""
+    if not moved:
+        return
+    relation = given(tx, reference=str, status=str, outcome=str, evidence=str)
+    values = {name: relation.c[name] for name in ("status", "outcome", "evidence")}
+    statement = update(_obligations).where(_obligations.c.reference == relation.c.reference)
+    rows = [{"reference": each.reference, "status": each.status, "outcome": each.outcome, "evidence": each.evidence} for each in moved]
+    tx.session.connection().execute(statement.values(**values, claimed=False, due_at=null()), bound(tx, rows))
+    forget(tx, ObligationRow, {each.cycle_id for each in moved})
+
+
+def _at(tx: Tx, targets: Collection[str], *columns: object) -> Select[Any]:
+    # The targets are part of the look-up: another platform's reference is as unknown as an invented one.
+    relation = listed(tx, "reference")
+    query = select(*columns).where(_obligations.c.reference.in_(select(relation.c.reference)))  # type: ignore[call-overload]
+    return query.where(_obligations.c.target_id.in_(sorted(targets)))  # type: ignore[no-any-return]

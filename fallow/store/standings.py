@@ -1,0 +1,175 @@
+"""Many cycles changed at once: locked with what their events can touch, changed by the same fold as one alone, written in bulk.
+
+``cycles.record`` does the same for one row. Whoever changes cycles here changes them nowhere else in that transaction before
+:meth:`Recording.write`.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Select, insert, select, update
+
+from fallow.domain.attention import Attention, parse
+from fallow.domain.events import Event, Kind, canonical
+from fallow.domain.fold import changes
+from fallow.domain.lifecycle import State
+from fallow.store.cycles import columns_of
+from fallow.store.engine import Tx
+from fallow.store.given import bound, given
+from fallow.store.tables import CycleRow, EventRow
+
+_cycles, _events = CycleRow.__table__, EventRow.__table__  # type: ignore[attr-defined]
+_COLUMNS = (
+    *("cycle_id", "state", "holds", "attention", "settled", "quarantine_ended_at", "reminded_at", "denials"),
+    *("events_no", "wake_at", "wake_no"),
+)
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("events_no", "wake_no", "wake_tries", "denials"), int),
+    **dict.fromkeys(("held", "handback"), bool),
+    **dict.fromkeys(("release_at", "quarantine_ended_at", "released_at", "reminded_at", "state_at", "wake_at"), datetime),
+}
+
+
+@dataclass(slots=True)
+class Standing:
+    """A locked cycle, as :func:`fallow.domain.fold.changes` looks at it.
+
+    Attributes:
+        cycle_id: which.
+        state: where it is.
+        holds: ids of the open holds.
+        attention: what waits for a person.
+        settled: stages settled so far, in order.
+        quarantine_ended_at: when quarantine was settled, or None.
+        reminded_at: when the former holder was last reminded, or None.
+        denials: claims that failed their identity check.
+        events_no: number of its events.
+        wake_at: when its workflow is told next to look; None: nobody waits for that.
+        wake_no: number of its wakes.
+        changed: columns that are not written yet.
+    """
+
+    cycle_id: str
+    state: State
+    holds: frozenset[str]
+    attention: frozenset[Attention]
+    settled: tuple[str, ...]
+    quarantine_ended_at: datetime | None
+    reminded_at: datetime | None
+    denials: int
+    events_no: int
+    wake_at: datetime | None
+    wake_no: int
+    changed: dict[str, Any] = field(default_factory=dict)
+
+
+def lock(tx: Tx, which: Select[tuple[str]], given_rows: dict[str, object]) -> dict[str, Standing]:
+    """Lock the cycles that ``which`` selects (over ``given_rows``), in id order, and return them by id."""
+    tx.session.flush()
+    query = select(*(_cycles.c[name] for name in _COLUMNS)).where(_cycles.c.cycle_id.in_(which)).order_by(_cycles.c.cycle_id)
+    rows = tx.session.connection().execute(query.with_for_update(of=_cycles), given_rows)
+    return {row[0]: _standing(*row) for row in rows}
+
+
+def _standing(cycle_id: str, state: str, holds: str, attention: str, settled: str, *rest: Any) -> Standing:
+    return Standing(cycle_id, State(state), _holds(holds), _attention(attention), _settled(settled), *rest)
+
+
+class Recording:
+    """Events of many locked cycles, gathered and then written together."""
+
+    def __init__(self, tx: Tx) -> None:
+        """Gather for ``tx``."""
+        self._tx = tx
+        self._events: list[dict[str, object]] = []
+        self._changed: dict[str, Standing] = {}
+        self._bodies: dict[tuple[object, ...], str] = {}
+
+    def record(self, standing: Standing, kind: Kind, **body: Any) -> None:
+        """Record one event and let it change the cycle."""
+        changed = changes(standing, Event(kind, self._tx.now, body))
+        for name, value in changed.items():
+            setattr(standing, name, value)
+        standing.events_no += 1
+        standing.changed |= columns_of(changed, self._tx)
+        standing.changed["events_no"] = standing.events_no
+        self._changed[standing.cycle_id] = standing
+        row = {"cycle_id": standing.cycle_id, "seq": standing.events_no, "kind": kind, "body": self._text(body)}
+        self._events.append(row)
+
+    def raise_attention(self, standing: Standing, attention: Attention) -> None:
+        """Put the cycle into the ATTENTION queue, once per reason and target."""
+        if attention not in standing.attention:
+            self.record(standing, Kind.ATTENTION_RAISED, attention=str(attention))
+
+    def clear_attention(self, standing: Standing, target_id: str) -> None:
+        """Take what is wrong at a target off the ATTENTION queue."""
+        for attention in sorted(each for each in standing.attention if each.target_id == target_id):
+            self.record(standing, Kind.ATTENTION_CLEARED, attention=str(attention))
+
+    def wake(self, standing: Standing) -> None:
+        """Note durably that the cycle's workflow must look again; wakes that nobody has taken up yet are one."""
+        if standing.wake_at is None:
+            standing.wake_no += 1
+            standing.changed |= {"wake_no": standing.wake_no, "wake_tries": 0}
+        standing.wake_at = standing.changed["wake_at"] = self._tx.now
+        self._changed[standing.cycle_id] = standing
+
+    def write(self) -> None:
+        """Write everything: one statement for the events and one for each set of columns that changed together."""
+        alike: dict[tuple[str, ...], list[dict[str, object]]] = {}
+        for standing in self._changed.values():
+            row = {"cycle_id": standing.cycle_id, **standing.changed}
+            alike.setdefault(tuple(sorted(standing.changed)), []).append(row)
+            standing.changed = {}
+        for names, rows in alike.items():
+            relation = given(self._tx, cycle_id=str, **{name: _KINDS.get(name, str) for name in names})
+            statement = update(_cycles).where(_cycles.c.cycle_id == relation.c.cycle_id)
+            self._execute(statement.values({name: relation.c[name] for name in names}), rows)
+        if self._events:
+            relation = given(self._tx, cycle_id=str, seq=int, kind=str, at=datetime, body=str)
+            rows = [{**each, "at": self._tx.now} for each in self._events]
+            names = ("cycle_id", "seq", "kind", "at", "body")
+            self._execute(insert(_events).from_select(names, select(*(relation.c[name] for name in names))), rows)
+        forget(self._tx, CycleRow, self._changed)
+        self._events, self._changed = [], {}
+
+    def _execute(self, statement: Any, rows: list[dict[str, object]]) -> None:
+        self._tx.session.connection().execute(statement, bound(self._tx, rows))
+
+    def _text(self, body: dict[str, Any]) -> str:
+        # The events that one message causes are mostly the same but for their cycle.
+        key = tuple(body.items())
+        text = self._bodies.get(key)
+        if text is None:
+            text = self._bodies[key] = canonical(body)
+        return text
+
+
+def forget(tx: Tx, kind: type, cycle_ids: Iterable[str]) -> None:
+    """Let the session read rows again that were written behind its back."""
+    gone = set(cycle_ids)
+    for row in list(tx.session):
+        if isinstance(row, kind) and getattr(row, "cycle_id") in gone:  # noqa: B009 - of whatever table
+            tx.session.expire(row)
+
+
+@lru_cache(maxsize=4096)
+def _attention(text: str) -> frozenset[Attention]:
+    return frozenset(parse(each) for each in json.loads(text))
+
+
+@lru_cache(maxsize=64)
+def _settled(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def _holds(text: str) -> frozenset[str]:
+    return _NONE if text == "[]" else frozenset(json.loads(text))
+
+
+_NONE = frozenset[str]()
