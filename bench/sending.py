@@ -23,7 +23,7 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -120,14 +120,23 @@ async def _send(wired: Wired) -> float:
     def done() -> bool:
         return ended[0] > 0 or time.monotonic() > gives_up
 
-    turns = [asyncio.create_task(sender.turn(each.target_id, turn_for=_LONGEST, beat=lambda: None, stopping=done)) for each in rounds]
+    turns = [asyncio.create_task(_turns(sender, each.target_id, done)) for each in rounds]
     while not done():
         await asyncio.sleep(0.02)
         if not await asyncio.to_thread(_left, wired):
             ended[0] = time.perf_counter()
     await asyncio.gather(*turns)
     scanning.cancel()
+    await wired.transport.aclose()
     return ended[0] - began
+
+
+async def _turns(sender: TargetSender, target_id: str, done: Callable[[], bool]) -> None:
+    """Take turn after turn, as a worker does: one that lost its lease is followed by the next."""
+    while not done():
+        over = await sender.turn(target_id, turn_for=_LONGEST, beat=lambda: None, stopping=done)
+        if over.why == "lease-lost":
+            print(f"engine: {target_id} lost its lease and takes another turn", flush=True)
 
 
 async def _scan(bell: Bell) -> None:

@@ -4,7 +4,6 @@ The rows are written as the stages leave them when they have opened what is owed
 number and platform. Each run gets a copy of them. Imports the local stack, the composition root and the store.
 """
 
-import asyncio
 import base64
 import json
 import secrets
@@ -142,10 +141,9 @@ class World:
 
     @contextmanager
     def wired(self, url: str) -> Iterator[Wired]:
-        """Put an installation together on a database."""
+        """Put an installation together on a database; whoever sends closes its transport in the same loop."""
         with wire(Settings(_env_prefix="NO_SUCH_PREFIX_", state=self.folder, database_url=SecretStr(url))) as wired:
             yield wired
-            asyncio.run(wired.transport.aclose())
 
     def administer(self, statement: sql.SQL | sql.Composed) -> None:
         """Do one statement outside any transaction."""

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fallow.domain.attention import Attention, Reason
@@ -38,13 +38,17 @@ class _Request:
     """One request: what it asked, and what the delivery log is to say of it."""
 
     due: list[Due]
-    sent: Sent
-    began: float
+    sent: Sent = field(default_factory=begin_sending)
+    began: float = field(default_factory=time.monotonic)
+    took: float = 0.0
+
+    def over(self) -> None:
+        """Note how long it took, in seconds."""
+        self.took = time.monotonic() - self.began
 
     def exchange(self, platform_id: str, result: str) -> Exchange:
         """Return its row of the delivery log."""
-        took_ms = round(1000 * (time.monotonic() - self.began))
-        sent = self.sent
+        sent, took_ms = self.sent, round(1000 * self.took)
         return Exchange(platform_id, Direction.OUT, sent.delivery_id, len(self.due), sent.octets, sent.status, result, took_ms)
 
 
@@ -93,9 +97,12 @@ class UnbindingRounds:
         return True
 
     async def _ask(self, lease: _Lease, tally: Tally, due: list[Due], items: Sequence[UnbindItem]) -> None:
-        request = _Request(due, begin_sending(), time.monotonic())
+        request = _Request(due)
         try:
-            delivery = await self._platform.ask(items)
+            try:
+                delivery = await self._platform.ask(items)
+            finally:
+                request.over()
             said = [] if delivery is None else [(answer.reference, answer.outcome) for answer in parse_answers(delivery.body)]
             discharged = await asyncio.to_thread(self._answered, lease, request, delivery, said)
             tally.discharged += discharged  # read only now: the other lanes count, too
