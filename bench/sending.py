@@ -39,7 +39,7 @@ from bench.usage import cpu_seconds, family_seconds
 from fallow.bootstrap import Wired
 from fallow.domain.obligations import Status
 from fallow.local.processes import LOOPBACK
-from fallow.operations.sending import Bell, TargetSender
+from fallow.operations.sending import Bell, Tally, TargetSender
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.store.tables import AttemptRow, ObligationRow
 
@@ -50,6 +50,8 @@ _LONGEST = 120.0
 #: As many threads as a worker has, and one for each target.
 _THREADS = 16
 _SCAN_EVERY = 0.5
+#: How often it is looked whether all is settled; when it was is noted apart.
+_LOOK_EVERY = 0.2
 _SETTLED = """WITH settled AS (
     UPDATE obligations SET status = 'DISCHARGED', outcome = 'clear', evidence = 'bench', due_at = NULL, asked = 1, attempts = 1
     WHERE target_id = %(target)s AND cycle_id = ANY(%(ids)s) RETURNING cycle_id
@@ -101,6 +103,21 @@ def _run(world: World, side: str, label: str, profile: Path | None) -> float:
     return count / seconds
 
 
+class _Noted:
+    """Rounds that note when they last did anything."""
+
+    def __init__(self, rounds: UnbindingRounds, ended: list[float]) -> None:
+        self.target_id, self.lanes = rounds.target_id, rounds.lanes
+        self._rounds, self._ended = rounds, ended
+
+    async def round(self, holder: str, fence: int, tally: Tally) -> bool:
+        """Do one round."""
+        did = await self._rounds.round(holder, fence, tally)
+        if did:
+            self._ended[0] = time.perf_counter()
+        return did
+
+
 def _engine(world: World, url: str) -> tuple[int, float]:
     with world.wired(url) as wired:
         seconds = asyncio.run(_send(wired))
@@ -109,22 +126,23 @@ def _engine(world: World, url: str) -> tuple[int, float]:
 
 async def _send(wired: Wired) -> float:
     installation = wired.installation
-    rounds = [UnbindingRounds(installation, platform_id) for platform_id in installation.platforms]
+    ended = [0.0]
+    rounds = [_Noted(UnbindingRounds(installation, platform_id), ended) for platform_id in installation.platforms]
     bell = Bell(installation.db)
     sender = TargetSender(installation.db, bell, rounds, "bench")
     gives_up = time.monotonic() + _LONGEST
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS + len(rounds)))
     scanning = asyncio.create_task(_scan(bell))
-    began, ended = time.perf_counter(), [0.0]
+    began, over = time.perf_counter(), asyncio.Event()
 
     def done() -> bool:
-        return ended[0] > 0 or time.monotonic() > gives_up
+        return over.is_set() or time.monotonic() > gives_up
 
     turns = [asyncio.create_task(_turns(sender, each.target_id, done)) for each in rounds]
     while not done():
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(_LOOK_EVERY)
         if not await asyncio.to_thread(_left, wired):
-            ended[0] = time.perf_counter()
+            over.set()
     await asyncio.gather(*turns)
     scanning.cancel()
     await wired.transport.aclose()

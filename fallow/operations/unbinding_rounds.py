@@ -152,19 +152,18 @@ class UnbindingRounds:
         return [each for each in due if each.cycle_id in wanted]
 
     def _answered(self, lease: _Lease, request: _Request, delivery: SignedDelivery | None, said: Said) -> int:
-        due, result = request.due, "asked" if delivery is None else "answered"
+        cycle_ids, result = [each.cycle_id for each in request.due], "asked" if delivery is None else "answered"
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
-            cycles.lock(tx, [each.cycle_id for each in due])
+            obligations.lock_cycles_of(tx, cycle_ids)
             if delivery is not None:
                 apply_delivery(tx, self._installation, self.target_id, delivery, said)
             again_at = tx.now + timedelta(seconds=self._pace.remind_after)
-            until: dict[str, datetime | None] = {each.cycle_id: again_at for each in due}
-            obligations.postpone(tx, self.target_id, until, failed=False)
-            obligations.note_attempts(tx, self.target_id, until, result)
+            obligations.postpone(tx, self.target_id, dict.fromkeys(cycle_ids, again_at), failed=False)
+            obligations.note_attempts(tx, self.target_id, cycle_ids, result)
             targets.succeeded(targets.lock(tx, self.target_id, TargetKind.PLATFORM))
             exchanges.note(tx, [request.exchange(self.target_id, result)])
-            return len(due) - len(self._open_still(tx, due))
+            return len(cycle_ids) - obligations.count_open(tx, self.target_id, cycle_ids)
 
     def _give_up(self, lease: _Lease, due: Sequence[Due], reason: Reason) -> None:
         """Ask a person instead of the platform: every reminder went by without an answer, or nobody but a person can ask."""
@@ -172,12 +171,9 @@ class UnbindingRounds:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
             rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
             obligations.rest(tx, self.target_id, rows)
-            for cycle_id in self._open_still(tx, due):
+            for cycle_id in sorted(obligations.still_open(tx, self.target_id, rows)):
                 cycles.raise_attention(tx, rows[cycle_id], Attention(reason, self.target_id))
                 cycles.wake(tx, rows[cycle_id])
-
-    def _open_still(self, tx: Tx, due: Sequence[Due]) -> set[str]:
-        return obligations.still_open(tx, self.target_id, [each.cycle_id for each in due])
 
     def _rejected(self, lease: _Lease, request: _Request, error: RequestRejected) -> None:
         """Find the item that spoils its batch by sending each alone; a single one that is rejected goes to a person."""
@@ -201,7 +197,7 @@ class UnbindingRounds:
         due = request.due
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
-            cycles.lock(tx, [each.cycle_id for each in due])
+            obligations.lock_cycles_of(tx, [each.cycle_id for each in due])
             # One instant for all: what failed together halves together, and does not come back one by one.
             again_at = tx.now + backoff(max(each.failures for each in due), self._chance)
             obligations.postpone(tx, self.target_id, {each.cycle_id: again_at for each in due}, failed=True)

@@ -1,7 +1,7 @@
 """Rows of obligations: opened by a stage, claimed by their target's sender, moved by answers and receipts."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -121,8 +121,13 @@ def claim(
         return []
     deadline_at = None if answer_within is None else tx.now + answer_within
     _put_out_of_sight(tx, target_id, [each.cycle_id for each in chosen], tx.now + for_, deadline_at)
-    due = [Due(*tuple[Any, ...](each)) for each in chosen]
-    return due if deadline_at is None else [each if each.asked else replace(each, deadline_at=deadline_at) for each in due]
+    return [_as_due(each, deadline_at) for each in chosen]
+
+
+def _as_due(row: Row[Any], deadline_at: datetime | None) -> Due:
+    cycle_id, number_id, reference, disconnected_at, asked, failures, alone, before = row
+    wanted_by = before if asked or deadline_at is None else deadline_at
+    return Due(cycle_id, number_id, reference, disconnected_at, asked, failures, alone, wanted_by)
 
 
 def _due(tx: Tx, target_id: str, kind: TargetKind, most: int, after: Collection[str], *, new: bool | None = None) -> list[Row[Any]]:
@@ -306,6 +311,18 @@ def postpone(tx: Tx, target_id: str, until: Mapping[str, datetime | None], *, fa
 def rest(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> None:
     """Have nothing more sent of what was claimed, until somebody makes it due again."""
     _change(tx, target_id, cycle_ids, {"claimed": False, "due_at": None})
+
+
+def lock_cycles_of(tx: Tx, cycle_ids: Iterable[str]) -> None:
+    """Lock the cycles whose obligations are about to change, in id order as everybody does, without reading them."""
+    locked = select(CycleRow.cycle_id).where(among(tx, CycleRow.cycle_id, cycle_ids)).order_by(CycleRow.cycle_id).with_for_update()
+    tx.session.exec(select(func.count()).select_from(locked.subquery())).one()
+
+
+def count_open(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> int:
+    """Return how many of the cycles have an open obligation at a target."""
+    query = select(func.count()).where(ObligationRow.target_id == target_id, ObligationRow.status == Status.OPEN)
+    return tx.session.exec(query.where(among(tx, ObligationRow.cycle_id, cycle_ids))).one()
 
 
 def still_open(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> set[str]:
