@@ -125,7 +125,8 @@ def claim(
 
 
 def _as_due(row: Row[Any], deadline_at: datetime | None) -> Due:
-    cycle_id, number_id, reference, disconnected_at, asked, failures, alone, before = row
+    values: tuple[Any, ...] = tuple(row)
+    cycle_id, number_id, reference, disconnected_at, asked, failures, alone, before = values
     wanted_by = before if asked or deadline_at is None else deadline_at
     return Due(cycle_id, number_id, reference, disconnected_at, asked, failures, alone, wanted_by)
 
