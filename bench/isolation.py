@@ -61,6 +61,7 @@ def measure(asked: Asked) -> list[Figure]:
     late: dict[bool, list[float]] = {True: [], False: []}
     with sending_world.running() as world:
         world.fill(numbers)
+        _run(world, numbers, hanging=False, label="warming_up")  # whoever is first would pay for what is made once
         for repeat in range(asked.repeats):
             for hanging in (True, False) if repeat % 2 == 0 else (False, True):
                 late[hanging].append(_run(world, numbers, hanging=hanging, label=f"run_{repeat}_{hanging}".lower()))

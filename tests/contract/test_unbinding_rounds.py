@@ -24,6 +24,7 @@ from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.store import exchanges, leases, obligations
 from fallow.store.tables import AttemptRow, ExchangeRow, ObligationRow
+from workers.registry import chores
 
 DAY = timedelta(days=1)
 PAY = "alpha-pay"
@@ -36,7 +37,7 @@ def rounds(world: World) -> UnbindingRounds:
 
 
 def go(world: World, *, at: UnbindingRounds | None = None, times: int = 1) -> Tally:
-    """Let the platform's sender do some rounds, a second apart: its bucket is full each time."""
+    """Let the platform's sender do some rounds, a tenth of a second apart: its bucket is full each time."""
     tally, asking = Tally(), at or rounds(world)
     with world.installation.db.begin() as tx:
         fence = leases.take(tx, PAY, _HOLDER)
@@ -44,7 +45,7 @@ def go(world: World, *, at: UnbindingRounds | None = None, times: int = 1) -> Ta
 
     async def all_of_them() -> None:
         for place in range(times):
-            world.clock.pass_by(timedelta(seconds=min(place, 1)))
+            world.clock.pass_by(timedelta(seconds=min(place, 1) / 10))
             await asking.round(_HOLDER, fence, tally)
 
     asyncio.run(all_of_them())
@@ -393,3 +394,22 @@ def test_claims_come_back_after_a_sender_died_with_new_ones_in_its_hands(world: 
 
     assert {each.cycle_id for each in lost} == set(ids)
     assert len(platform(world).asked) == 3
+
+
+def test_old_rows_of_the_delivery_log_go_with_the_sweep(world: World) -> None:
+    """After thirty days a chore of the worker deletes them, and no sooner."""
+    all_at(world, 1, State.UNBINDING)
+    go(world)
+    left = []
+
+    async def sweep() -> None:
+        for chore in chores(world.installation, timedelta(days=36500)):
+            await chore()
+
+    for days in (29, 2):
+        world.clock.pass_by(days * DAY)
+        asyncio.run(sweep())
+        with world.installation.db.read() as tx:
+            left.append(len(exchanges.latest(tx, PAY, 10)))
+
+    assert left == [1, 0]
