@@ -101,10 +101,14 @@ class Rounds(Protocol):
     """
 
     @property
-    def target_id(self) -> str: ...  # noqa: D102 - described above
+    def target_id(self) -> str:
+        """At which target."""
+        ...
 
     @property
-    def lanes(self) -> int: ...  # noqa: D102 - described above
+    def lanes(self) -> int:
+        """How many lanes do so at once."""
+        ...
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Claim, act, write; tell whether there was anything to do.

@@ -20,7 +20,7 @@ from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.store import cycles, exchanges, obligations
 from fallow.store.engine import Tx
-from fallow.store.obligations import Owed
+from fallow.store.obligations import Backlog
 from fallow.store.tables import BatchRow, CycleRow, HoldRow, ObligationRow, ProposalRow, RejectionRow, TargetRow
 from fallow.store.targets import OPENS_AFTER
 
@@ -221,7 +221,7 @@ def _how_asked(installation: Installation, target_id: str, row: TargetRow | None
     }
 
 
-def _what_owed(owed: Owed | None) -> dict[str, Any]:
+def _what_owed(owed: Backlog | None) -> dict[str, Any]:
     return {
         "open": 0 if owed is None else owed.open,
         "refused": 0 if owed is None else owed.refused,

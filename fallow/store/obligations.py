@@ -222,7 +222,7 @@ def _paused(target_id: str) -> ColumnElement[bool]:
 
 
 @dataclass(frozen=True)
-class Owed:
+class Backlog:
     """What is owed at one target.
 
     Attributes:
@@ -246,7 +246,7 @@ class Owed:
     oldest_open_at: datetime | None
 
 
-def owed_by_target(tx: Tx) -> dict[str, Owed]:
+def owed_by_target(tx: Tx) -> dict[str, Backlog]:
     """Return what is owed at each target that anything was ever owed at; goes through all obligations."""
     row, is_open = ObligationRow, col(ObligationRow.status) == Status.OPEN
     counts = (
@@ -260,7 +260,7 @@ def owed_by_target(tx: Tx) -> dict[str, Owed]:
     oldest = func.min(case((is_open, col(CycleRow.state_at)), else_=None), type_=Instant())
     query = select_columns(col(row.target_id), func.min(col(row.kind)), *columns, oldest)
     query = query.join(CycleRow, col(CycleRow.cycle_id) == col(row.cycle_id)).group_by(col(row.target_id))
-    return {each[0]: Owed(*tuple[Any, ...](each)) for each in tx.session.execute(query)}
+    return {each[0]: Backlog(*tuple[Any, ...](each)) for each in tx.session.execute(query)}
 
 
 def note_missing(tx: Tx, installed: Iterable[str], most: int) -> None:

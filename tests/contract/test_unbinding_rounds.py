@@ -6,16 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import World, number, state_of
-from builders_cycles import all_at, engine, facts_of, number_of, owed_by, row_of, staff
+from builders import World, number
+from builders_cycles import all_at, engine, facts_of, number_of, staff
 from memory_ports import MemoryPlatform
 from sqlmodel import col, select
 
 from fallow.domain.attention import Attention, Reason
-from fallow.domain.cycle import ref
-from fallow.domain.errors import CommandRefused, FallowError, TargetUnavailable
-from fallow.domain.lifecycle import Command, State
-from fallow.domain.obligations import Outcome, Status, TargetKind
+from fallow.domain.errors import FallowError, TargetUnavailable
+from fallow.domain.lifecycle import State
+from fallow.domain.obligations import TargetKind
 from fallow.domain.ports import SignedDelivery, UnbindItem
 from fallow.domain.sent import under_way
 from fallow.operations import status
@@ -336,51 +335,6 @@ def test_a_request_that_failed_in_its_notes_leaves_no_row(world: World) -> None:
 
     with world.installation.db.read() as tx:
         assert len(tx.session.exec(select(ExchangeRow)).all()) == len(attempts(world, cycle_id)) == 1
-
-
-def test_a_refused_number_waits_past_its_maximum_and_is_never_released(world: World) -> None:
-    """However long it waits and however often everybody looks: refused stays refused, and only a person's word moves it."""
-    platform(world).says = lambda _: Outcome.REFUSED
-    (cycle_id,) = all_at(world, 1, State.UNBINDING)
-    go(world)
-
-    world.clock.pass_by(3650 * DAY)
-    for _ in range(3):
-        go(world)
-        engine(world).stages.clear(ref(cycle_id), TargetKind.PLATFORM)
-        engine(world).release.release(ref(cycle_id))
-    people = staff(world)
-    with pytest.raises(CommandRefused):
-        engine(world).commands.withdraw(people.operator, cycle_id, "case 1")
-
-    assert owed_by(world, cycle_id)[PAY].status is Status.REFUSED
-    assert facts_of(world, cycle_id).attention == {Attention(Reason.PLATFORM_REFUSED, PAY)}
-    assert state_of(world, cycle_id) is State.UNBINDING
-    assert row_of(world, cycle_id).released_at is None
-    assert len(platform(world).asked) == 1
-
-
-@pytest.mark.parametrize("way", ["retry", "attest", "retire", "return"])
-def test_what_a_person_can_do_about_a_refusal(world: World, way: str) -> None:
-    """Ask again, attest a document, retire the number or hand it back: each moves what was refused, after its maximum as before."""
-    platform(world).says = lambda _: Outcome.REFUSED
-    (cycle_id,) = all_at(world, 1, State.UNBINDING)
-    go(world)
-    world.clock.pass_by(3650 * DAY)
-    people, operations = staff(world), engine(world)
-
-    if way == "retry":
-        operations.commands.retry(people.operator, cycle_id, "case 1")
-        assert owed_by(world, cycle_id)[PAY].status is Status.OPEN
-    elif way == "return":
-        operations.commands.hand_back(people.operator, cycle_id, "case 1")
-        assert state_of(world, cycle_id) is State.RETURNED
-    else:
-        arguments = {"target_id": PAY, "document_sha256": "d" * 64} if way == "attest" else {}
-        proposal = operations.two_person.propose(people.operator, cycle_id, Command(way), "case 1", arguments)
-        operations.two_person.approve(people.approver, proposal)
-        moved = owed_by(world, cycle_id)[PAY].status, state_of(world, cycle_id)
-        assert moved == ((Status.DISCHARGED, State.UNBINDING) if way == "attest" else (Status.REFUSED, State.RETIRED))
 
 
 def test_claims_come_back_after_a_sender_died_with_new_ones_in_its_hands(world: World) -> None:
