@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import callbacks, pipeline, wiping
+from bench import callbacks, isolation, pipeline, sending, wiping
 from bench.asked import Asked
 from bench.figures import Figure, write
 from fallow.domain.errors import FallowError
@@ -19,6 +19,8 @@ PARTS: Mapping[str, Callable[[Asked], list[Figure]]] = {
     "pipeline": pipeline.measure,
     "wiping": wiping.measure,
     "callbacks": callbacks.measure,
+    "sending": sending.measure,
+    "isolation": isolation.measure,
 }
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 

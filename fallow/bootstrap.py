@@ -145,7 +145,7 @@ def _request_key(ring: keys.Keys) -> signing.SigningKey:
 
 
 def _pace(entry: PlatformEntry) -> Pace:
-    return Pace(entry.batch, entry.rate_per_second, entry.remind_after, entry.reminders)
+    return Pace(entry.batch, entry.rate_per_second, entry.remind_after, entry.reminders, entry.answer_within, entry.lanes, entry.contact)
 
 
 class _HostClock:

@@ -24,6 +24,7 @@ from fallow.operations.release import Release
 from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell, TargetSender
 from fallow.operations.stages import Stages
+from fallow.store import exchanges
 from workers.targets import LiveRounds
 
 _log = structlog.get_logger()
@@ -62,8 +63,16 @@ def chores(installation: Installation, epoch_for: timedelta) -> Sequence[Callabl
     async def destroy_expired() -> None:
         await asyncio.to_thread(keeper.upkeep)
 
+    async def forget_old_exchanges() -> None:
+        await asyncio.to_thread(_forget_old_exchanges, installation)
+
     keeper = Retention(installation)
-    return [destroy_holder_keys, rotate_wrapping_keys, destroy_expired]
+    return [destroy_holder_keys, rotate_wrapping_keys, destroy_expired, forget_old_exchanges]
+
+
+def _forget_old_exchanges(installation: Installation) -> None:
+    with installation.db.begin() as tx:
+        exchanges.forget_old(tx)
 
 
 def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:

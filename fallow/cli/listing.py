@@ -145,7 +145,8 @@ def _print_cycle(found: dict[str, Any]) -> None:
     print_line(found["explanation"])
     print_line(found["explanation_zh"])
     for each in found["attention"]:
-        print_line(f"ATTENTION {' '.join(filter(None, (each['reason'], each['target_id'])))}: {each['next']}")
+        contact = f" Contact: {each['contact']}." if each["contact"] else ""
+        print_line(f"ATTENTION {' '.join(filter(None, (each['reason'], each['target_id'])))}: {each['next']}{contact}")
     _print_list("holds", found["holds"], ("hold_id", "reference", "review_on", "placed_by", "placed_at"))
     _print_list("proposals", found["proposals"], ("proposal_id", "command", "proposed_by", "proposed_at"))
     owed = [{**each, "signed_under": each["signed_by"] and each["signed_by"]["kind"]} for each in found["obligations"]]

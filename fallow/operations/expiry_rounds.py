@@ -127,10 +127,11 @@ class ExpiryRounds:
             leases.demand(tx, self.target_id, holder, fence)
             cycles.lock(tx, [order.cycle_id for order in orders])
             target = targets.lock(tx, self.target_id, TargetKind.RECORDS)
+            again_at = tx.now + backoff(target.failures)
             for order in orders:
                 kept = self._kept(tx, order)
                 if kept is not None:
-                    kept.due_at = tx.now + backoff(target.failures)
+                    kept.due_at = again_at
             targets.failed(tx, target, error.what, getattr(error, "retry_after", None))
 
     def _kept(self, tx: Tx, order: ExpiryOrder) -> RetentionRow | None:

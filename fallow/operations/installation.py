@@ -24,12 +24,18 @@ class Pace:
         rate_per_second: items per second.
         remind_after: seconds without an answer after which it is asked again.
         reminders: how often, before a person is asked.
+        answer_within: seconds from the first request to the deadline it names.
+        lanes: most requests in flight at once.
+        contact: whom to ask at the platform.
     """
 
     batch: int
     rate_per_second: float
     remind_after: float
     reminders: int
+    answer_within: float = 5 * 86400.0
+    lanes: int = 3
+    contact: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ flight are repeated, under the same reference.
 
 import asyncio
 import math
+import random
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 from fallow.domain.errors import LeaseLost, TargetUnavailable
 from fallow.domain.ports import TurnOver
-from fallow.store import leases, obligations
+from fallow.store import leases, obligations, targets
 from fallow.store.engine import Database
 
 _BEAT_EVERY = 1.0
@@ -92,10 +93,22 @@ class Tally:
 
 
 class Rounds(Protocol):
-    """What a lane does over and over at one target."""
+    """What a lane does over and over at one target.
 
-    target_id: str
-    lanes: int
+    Attributes:
+        target_id: at which.
+        lanes: how many lanes do so at once, unless an operator set another number; it may change while they run.
+    """
+
+    @property
+    def target_id(self) -> str:
+        """At which target."""
+        ...
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes do so at once."""
+        ...
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Claim, act, write; tell whether there was anything to do.
@@ -104,6 +117,34 @@ class Rounds(Protocol):
             LeaseLost: another sender has taken over.
         """
         ...
+
+
+@dataclass
+class _Turn:
+    """One turn at one target, under a lease.
+
+    Attributes:
+        rounds: what its lanes do.
+        holder: in whose name.
+        fence: of the lease.
+        lanes_set: how many lanes an operator set; None where that is left to the rounds.
+        tally: what it has done so far.
+        over: it is; lanes finish what they began.
+        lanes: those that run, by their place.
+    """
+
+    rounds: Rounds
+    holder: str
+    fence: int
+    lanes_set: int | None
+    tally: Tally = field(default_factory=Tally)
+    over: bool = False
+    lanes: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> int:
+        """How many lanes are to run."""
+        return max(1, self.rounds.lanes if self.lanes_set is None else self.lanes_set)
 
 
 class TargetSender:
@@ -123,99 +164,102 @@ class TargetSender:
             raise TargetUnavailable(
                 what, remedy="give every worker the same maps; a removed target is needed as long as anything is owed to it."
             )
-        tally = Tally()
         # One name a turn, not a process: after a missed heartbeat the next turn may begin here while this one still runs.
         holder = f"{self._holder}/{secrets.token_hex(4)}"
         ends = time.monotonic() + turn_for
-        fence = await self._begin(target_id, holder)
-        while fence is None and time.monotonic() < ends and not stopping():
+        turn = await self._begin(target_id, holder)
+        while turn is None and time.monotonic() < ends and not stopping():
             beat()
             await asyncio.sleep(_BEAT_EVERY)
-            fence = await self._begin(target_id, holder)
-        if fence is None:
+            turn = await self._begin(target_id, holder)
+        if turn is None:
             return TurnOver(0, 0, "stopping" if stopping() else "lease-lost")
-        over = [False]
-        lanes = [asyncio.create_task(self._lane(target_id, holder, fence, tally, over)) for _ in range(self._rounds[target_id].lanes)]
         why = ""
         try:
-            why = await self._watch(target_id, holder, lanes, ends, beat, stopping)
+            why = await self._watch(turn, ends, beat, stopping)
         finally:
-            over[0] = True
+            turn.over = True
             self._bell.ring(target_id)
             try:
                 if why != "lease-lost":
-                    await self._outlast(target_id, holder, lanes, beat)
+                    await self._outlast(turn, beat)
             finally:
-                await asyncio.gather(*lanes, return_exceptions=True)
+                await asyncio.gather(*turn.lanes.values(), return_exceptions=True)
         # Also after a loss: a lane may have found the lease run out just before it was renewed, and a successor would wait for that.
         await asyncio.to_thread(self._give_back, target_id, holder)
-        return TurnOver(tally.discharged, tally.failed, why)
+        return TurnOver(turn.tally.discharged, turn.tally.failed, why)
 
-    async def _watch(
-        self,
-        target_id: str,
-        holder: str,
-        lanes: list[asyncio.Task[None]],
-        ends: float,
-        beat: Callable[[], None],
-        stopping: Callable[[], bool],
-    ) -> str:
-        """Beat and renew the lease until the turn is over; re-raise what a lane did not expect."""
+    async def _watch(self, turn: _Turn, ends: float, beat: Callable[[], None], stopping: Callable[[], bool]) -> str:
+        """Beat, renew the lease and keep as many lanes as are wanted until the turn is over; re-raise what a lane did not expect."""
         renewed = time.monotonic()
         while time.monotonic() < ends and not stopping():
             beat()
-            done, _ = await asyncio.wait(lanes, timeout=_BEAT_EVERY, return_when=asyncio.FIRST_COMPLETED)
+            for place in range(turn.wanted):
+                if place not in turn.lanes:
+                    turn.lanes[place] = asyncio.create_task(self._lane(turn, place))
+            done, _ = await asyncio.wait(turn.lanes.values(), timeout=_BEAT_EVERY, return_when=asyncio.FIRST_COMPLETED)
             for lane in done:
                 error = lane.exception()
                 if isinstance(error, LeaseLost):
                     return "lease-lost"
                 if error is not None:
                     raise error
+            turn.lanes = {place: lane for place, lane in turn.lanes.items() if lane not in done}
             if time.monotonic() - renewed >= _RENEW_EVERY:
-                if await self._take(target_id, holder) is None:
+                if not await self._renew(turn):
                     return "lease-lost"
                 renewed = time.monotonic()
         return "stopping" if stopping() else "time"
 
-    async def _outlast(self, target_id: str, holder: str, lanes: list[asyncio.Task[None]], beat: Callable[[], None]) -> None:
+    async def _outlast(self, turn: _Turn, beat: Callable[[], None]) -> None:
         """Beat and renew the lease until the lanes have finished what they began: without it a successor would do it again."""
         renewed = -math.inf
-        while (await asyncio.wait(lanes, timeout=_BEAT_EVERY))[1]:
+        while turn.lanes and (await asyncio.wait(turn.lanes.values(), timeout=_BEAT_EVERY))[1]:
             beat()
             if time.monotonic() - renewed >= _RENEW_EVERY:
-                if await self._take(target_id, holder) is None:
+                if not await self._renew(turn):
                     return
                 renewed = time.monotonic()
 
-    async def _lane(self, target_id: str, holder: str, fence: int, tally: Tally, over: list[bool]) -> None:
-        while not over[0]:
-            if not await self._rounds[target_id].round(holder, fence, tally):
+    async def _lane(self, turn: _Turn, place: int) -> None:
+        target_id = turn.rounds.target_id
+        while not turn.over and place < turn.wanted:
+            if not await turn.rounds.round(turn.holder, turn.fence, turn.tally):
                 await self._bell.wait(target_id, _IDLE_FOR)
         self._bell.ring(target_id)  # the next lane is to see that the turn is over, too
 
-    async def _begin(self, target_id: str, holder: str) -> int | None:
+    async def _begin(self, target_id: str, holder: str) -> _Turn | None:
         return await asyncio.to_thread(self._begin_now, target_id, holder)
 
-    def _begin_now(self, target_id: str, holder: str) -> int | None:
+    def _begin_now(self, target_id: str, holder: str) -> _Turn | None:
         with self._db.begin() as tx:
             fence = leases.take(tx, target_id, holder)
-            if fence is not None:
-                obligations.give_back_claims(tx, target_id)
-            return fence
+            if fence is None:
+                return None
+            obligations.give_back_claims(tx, target_id)
+            return _Turn(self._rounds[target_id], holder, fence, targets.lanes_set(tx, target_id))
 
-    async def _take(self, target_id: str, holder: str) -> int | None:
-        return await asyncio.to_thread(self._take_now, target_id, holder)
+    async def _renew(self, turn: _Turn) -> bool:
+        return await asyncio.to_thread(self._renew_now, turn)
 
-    def _take_now(self, target_id: str, holder: str) -> int | None:
+    def _renew_now(self, turn: _Turn) -> bool:
+        """Renew the lease, and see what an operator set meanwhile."""
         with self._db.begin() as tx:
-            return leases.take(tx, target_id, holder)
+            kept = leases.take(tx, turn.rounds.target_id, turn.holder) is not None
+            turn.lanes_set = targets.lanes_set(tx, turn.rounds.target_id)
+        return kept
 
     def _give_back(self, target_id: str, holder: str) -> None:
         with self._db.begin() as tx:
             leases.give_back(tx, target_id, holder)
 
 
-def backoff(failures: int) -> timedelta:
-    """Return how long an obligation rests after its ``failures + 1``-th failure in a row: 1 s, doubling, at most 10 min."""
+def backoff(failures: int, chance: Callable[[], float] = random.random) -> timedelta:
+    """Return how long an obligation rests after its ``failures + 1``-th failure in a row: 1 s, doubling, at most 10 min.
+
+    Of that at least half: ``chance`` (from 0 to 1) says how much of the other half, so that what failed at one instant is not
+    tried again at one instant.
+    """
     doublings: int = 2 ** min(failures, 12)
-    return min(_FIRST_BACKOFF * doublings, _LONGEST_BACKOFF)
+    longest = min(_FIRST_BACKOFF * doublings, _LONGEST_BACKOFF)
+    return longest / 2 * (1 + chance())

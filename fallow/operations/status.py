@@ -4,7 +4,8 @@ API and command line show the same answers because both ask here.
 """
 
 import json
-from datetime import date, datetime
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlmodel import col, func, select
@@ -18,9 +19,11 @@ from fallow.domain.people import Action, Person
 from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.operations.proofs import signer
-from fallow.store import cycles, obligations
+from fallow.store import cycles, exchanges, obligations
 from fallow.store.engine import Tx
+from fallow.store.obligations import Backlog
 from fallow.store.tables import BatchRow, CycleRow, HoldRow, ObligationRow, ProposalRow, RejectionRow, TargetRow
+from fallow.store.targets import OPENS_AFTER
 
 #: Most rows in one page (reliability.md S11).
 LONGEST_PAGE = 500
@@ -38,7 +41,7 @@ def show(installation: Installation, person: Person, cycle_id: str) -> dict[str,
     with installation.db.read() as tx:
         row = cycles.get(tx, cycle_id)
         return {
-            **line(row),
+            **line(row, contacts(installation)),
             **_stated(row),
             **_reached(row),
             "policy": _policy(tx, row),
@@ -86,7 +89,8 @@ def list_cycles(
     if after is not None:
         query = query.where(col(CycleRow.cycle_id) > after)
     with installation.db.read() as tx:
-        return [line(row) for row in tx.session.exec(query)]
+        asked = contacts(installation)
+        return [line(row, asked) for row in tx.session.exec(query)]
 
 
 def counts(installation: Installation, person: Person) -> dict[str, int]:
@@ -175,48 +179,96 @@ def own_requests(
 
 
 def targets(installation: Installation, person: Person) -> list[dict[str, Any]]:
-    """Return every target with its open and refused obligations, and its last trouble.
+    """Return every target: how it is asked, what it owes and since when, its breaker and its last trouble.
 
     Raises:
         PersonRefused: as it says.
     """
     person.demand(Action.READ)
     kinds = {**dict.fromkeys(installation.record_systems, "records"), **dict.fromkeys(installation.platforms, "platform")}
-    query = select(ObligationRow.target_id, ObligationRow.kind, ObligationRow.status, func.count())
     with installation.db.read() as tx:
         rows = {row.target_id: row for row in tx.session.exec(select(TargetRow))}
-        grouped = query.group_by(ObligationRow.target_id, ObligationRow.kind, ObligationRow.status)
-        owed = {(target_id, status): (kind, count) for target_id, kind, status, count in tx.session.exec(grouped)}
+        owed = obligations.owed_by_target(tx)
+        answers = exchanges.answered_since(tx, tx.now - timedelta(hours=1))
         now = tx.now
-    kinds |= {target_id: kind for (target_id, _), (kind, _) in owed.items()}  # also targets that left the maps but are still owed
-    return [_target(target_id, kinds[target_id], rows.get(target_id), owed, now) for target_id in sorted(kinds)]
+    kinds |= {each.target_id: each.kind for each in owed.values()}  # also targets that left the maps but are still owed
+    return [
+        {
+            "target_id": target_id,
+            "kind": kinds[target_id],
+            **_how_asked(installation, target_id, rows.get(target_id)),
+            **_what_owed(owed.get(target_id)),
+            "answers_last_hour": answers.get(target_id, 0),
+            **_how_it_goes(rows.get(target_id), now),
+        }
+        for target_id in sorted(kinds)
+    ]
 
 
-def _target(
-    target_id: str, kind: str, row: TargetRow | None, owed: dict[tuple[str, str], tuple[str, int]], now: datetime
-) -> dict[str, Any]:
-    paused_until = None if row is None or row.closed_until is None or row.closed_until <= now else row.closed_until
+def _how_asked(installation: Installation, target_id: str, row: TargetRow | None) -> dict[str, Any]:
+    """Return the pace that counts, and what of it an operator set."""
+    pace, system = installation.paces.get(target_id), installation.record_systems.get(target_id)
+    said: dict[str, Any] = {"rate_per_second": None, "batch": None, "lanes": None}
+    if pace is not None:
+        said = {name: getattr(pace, name) for name in said}
+    elif system is not None:
+        said |= {"batch": system.batch, "lanes": 1}
+    ordered = {name: value for name in said if row is not None and (value := getattr(row, name)) is not None}
     return {
-        "target_id": target_id,
-        "kind": kind,
-        "open": owed.get((target_id, Status.OPEN), ("", 0))[1],
-        "refused": owed.get((target_id, Status.REFUSED), ("", 0))[1],
+        **said,
+        **ordered,
+        "set_by_operator": sorted(ordered),
+        "contact": None if pace is None else pace.contact or None,
+        "paused_at": None if row is None else iso(row.paused_at),
+        "paused_by": None if row is None else row.paused_by,
+    }
+
+
+def _what_owed(owed: Backlog | None) -> dict[str, Any]:
+    return {
+        "open": 0 if owed is None else owed.open,
+        "refused": 0 if owed is None else owed.refused,
+        "due_now": 0 if owed is None else owed.due_now,
+        "reminded": 0 if owed is None else owed.reminded,
+        "past_deadline": 0 if owed is None else owed.past_deadline,
+        "oldest_open_at": None if owed is None else iso(owed.oldest_open_at),
+    }
+
+
+def _how_it_goes(row: TargetRow | None, now: datetime) -> dict[str, Any]:
+    until = None if row is None or row.closed_until is None or row.closed_until <= now else row.closed_until
+    tried = row is not None and row.failures >= OPENS_AFTER
+    return {
         "failures": 0 if row is None else row.failures,
-        "paused_until": iso(paused_until),
+        "breaker": "open" if until is not None else "half-open" if tried else "closed",
+        "paused_until": iso(until),
         "trouble": None if row is None else row.trouble,
         "trouble_at": None if row is None else iso(row.trouble_at),
     }
 
 
-def line(row: CycleRow) -> dict[str, Any]:
-    """Return a cycle as one line of a list."""
-    waiting = sorted(cycles.facts(row).attention)
+def contacts(installation: Installation) -> dict[str, str]:
+    """Return whom to ask at each platform."""
+    return {target_id: pace.contact for target_id, pace in installation.paces.items() if pace.contact}
+
+
+def line(row: CycleRow, asked: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return a cycle as one line of a list; ``asked``: whom to ask at each platform, shown beside what waits for a person."""
+    waiting, asked = sorted(cycles.facts(row).attention), asked or {}
     return {
         "cycle_id": row.cycle_id,
         "state": str(row.state),
         "state_at": iso(row.state_at),
         "held": row.held,
-        "attention": [{"reason": str(each.reason), "target_id": each.target_id or None, "next": each.next} for each in waiting],
+        "attention": [
+            {
+                "reason": str(each.reason),
+                "target_id": each.target_id or None,
+                "next": each.next,
+                "contact": asked.get(each.target_id),
+            }
+            for each in waiting
+        ],
         "disconnected_at": iso(row.disconnected_at),
         "release_at": iso(row.release_at),
         "country": row.country,
@@ -276,6 +328,7 @@ def _obligation(row: ObligationRow) -> dict[str, Any]:
         "asked": row.asked,
         "failures": row.failures,
         "due_at": iso(row.due_at),
+        "deadline_at": iso(row.deadline_at),
     }
 
 

@@ -1,144 +1,210 @@
 """Rounds at a platform: claim, ask in batches, keep the signed answer, remind, and at last ask a person."""
 
 import asyncio
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fallow.domain.attention import Attention, Reason
-from fallow.domain.errors import AnswerMalformed, FallowError, RequestRejected
+from fallow.domain.errors import FallowError, LeaseLost, RequestRejected
 from fallow.domain.obligations import Outcome, Status, TargetKind
-from fallow.domain.ports import SignedDelivery, UnbindItem
+from fallow.domain.ports import Platform, SignedDelivery, UnbindItem
+from fallow.domain.sent import Sent, begin_sending
 from fallow.operations.answers import apply_delivery
-from fallow.operations.installation import Installation
+from fallow.operations.installation import Installation, Pace
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.platforms.forms import FORMS
-from fallow.store import cycles, leases, obligations, targets
+from fallow.store import cycles, exchanges, leases, obligations, targets
 from fallow.store.engine import Tx
+from fallow.store.exchanges import Direction, Exchange
 from fallow.store.obligations import Due
 from fallow.store.tables import CycleRow
 
 Said = Sequence[tuple[str, Outcome]]
 
 
+@dataclass(frozen=True)
+class _Lease:
+    """Under what a round acts."""
+
+    holder: str
+    fence: int
+
+
+@dataclass
+class _Request:
+    """One request: what it asked, and what the delivery log is to say of it."""
+
+    due: list[Due]
+    sent: Sent = field(default_factory=begin_sending)
+    began: float = field(default_factory=time.monotonic)
+    took: float = 0.0
+
+    def over(self) -> None:
+        """Note how long it took, in seconds."""
+        self.took = time.monotonic() - self.began
+
+    def exchange(self, platform_id: str, result: str) -> Exchange:
+        """Return its row of the delivery log."""
+        sent, took_ms = self.sent, round(1000 * self.took)
+        return Exchange(platform_id, Direction.OUT, sent.delivery_id, len(self.due), sent.octets, sent.status, result, took_ms)
+
+
 class UnbindingRounds:
     """Implements ``sending.Rounds`` for one platform."""
 
-    #: Requests in flight at once: one slow answer must not stop the platform's other numbers.
-    lanes = 3
-
-    def __init__(self, installation: Installation, platform_id: str) -> None:
-        """Ask the platform of that id at its own pace."""
+    def __init__(self, installation: Installation, platform_id: str, chance: Callable[[], float] = random.random) -> None:
+        """Ask the platform of that id at its own pace; ``chance`` gives 0 to 1 and spreads what is tried again."""
         self.target_id = platform_id
         self._installation = installation
         self._db = installation.db
         self._vault = installation.vault
-        self._platform = installation.platforms[platform_id]
-        self._pace = installation.paces[platform_id]
+        self._chance = chance
+        self._new_first = False
+
+    @property
+    def lanes(self) -> int:
+        """Requests in flight at once: one slow answer must not stop the platform's other numbers."""
+        return self._pace.lanes
+
+    # Looked up each time: a registration may be revised while its sender runs.
+    @property
+    def _pace(self) -> Pace:
+        return self._installation.paces[self.target_id]
+
+    @property
+    def _platform(self) -> Platform:
+        return self._installation.platforms[self.target_id]
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Send one request; tell whether there was anything to ask."""
-        asked = await asyncio.to_thread(self._claim, holder, fence)
+        lease = _Lease(holder, fence)
+        asked = await asyncio.to_thread(self._claim, lease)
         if not asked:
             return False
         spent = [each for each, _ in asked if each.asked > self._pace.reminders]
+        if getattr(self._platform, "by_hand", False):
+            await asyncio.to_thread(self._give_up, lease, [each for each, _ in asked], Reason.PLATFORM_BY_HAND)
+            return True
         if spent:
-            await asyncio.to_thread(self._give_up, holder, fence, spent)
-        wanted = await asyncio.to_thread(self._still_wanted, holder, fence, [each for each, _ in asked if each not in spent])
-        asked = [(each, item) for each, item in asked if each in wanted]
-        due = [each for each, _ in asked]
-        if not due:
-            return True
-        try:
-            delivery = await self._platform.ask([item for _, item in asked])
-            said = [] if delivery is None else [(answer.reference, answer.outcome) for answer in FORMS[delivery.scheme].read(delivery.body)]
-        except RequestRejected as rejected:
-            tally.failed += len(due)
-            await asyncio.to_thread(self._rejected, holder, fence, due, rejected)
-            return True
-        except FallowError as failed:
-            tally.failed += len(due)
-            await asyncio.to_thread(self._failed, holder, fence, due, failed)
-            return True
-        try:
-            tally.discharged += await asyncio.to_thread(self._answered, holder, fence, due, delivery, said)
-        except AnswerMalformed as malformed:  # the platform used a delivery id twice
-            tally.failed += len(due)
-            await asyncio.to_thread(self._failed, holder, fence, due, malformed)
+            await asyncio.to_thread(self._give_up, lease, spent, Reason.PLATFORM_SILENT)
+        wanted = await asyncio.to_thread(self._still_wanted, lease, [each for each, _ in asked if each not in spent])
+        if wanted:
+            items = {each.reference: item for each, item in asked}
+            await self._ask(lease, tally, wanted, [items[each.reference] for each in wanted])
         return True
 
-    def _claim(self, holder: str, fence: int) -> list[tuple[Due, UnbindItem]]:
+    async def _ask(self, lease: _Lease, tally: Tally, due: list[Due], items: Sequence[UnbindItem]) -> None:
+        request = _Request(due)
+        try:
+            try:
+                delivery = await self._platform.ask(items)
+            finally:
+                request.over()
+            said = [] if delivery is None else [(answer.reference, answer.outcome) for answer in FORMS[delivery.scheme].read(delivery.body)]
+            discharged = await asyncio.to_thread(self._answered, lease, request, delivery, said)
+            tally.discharged += discharged  # read only now: the other lanes count, too
+        except RequestRejected as rejected:
+            tally.failed += len(due)
+            await asyncio.to_thread(self._rejected, lease, request, rejected)
+        except LeaseLost:
+            raise
+        except FallowError as failed:  # also a platform that used a delivery id twice
+            tally.failed += len(due)
+            await asyncio.to_thread(self._failed, lease, request, failed)
+
+    def _claim(self, lease: _Lease) -> list[tuple[Due, UnbindItem]]:
         with self._db.begin() as tx:
-            leases.demand(tx, self.target_id, holder, fence)
+            leases.demand(tx, self.target_id, lease.holder, lease.fence)
             target = targets.lock(tx, self.target_id, TargetKind.PLATFORM)
             most = targets.allowance(tx, target, self._pace.rate_per_second, self._pace.batch)
-            due = obligations.claim(tx, self.target_id, TargetKind.PLATFORM, most=most, for_=CLAIM_FOR) if most else []
-            if not due:
+            if not most:
                 return []
+            self._new_first = not self._new_first
+            due = obligations.claim(
+                tx,
+                self.target_id,
+                TargetKind.PLATFORM,
+                most=most,
+                for_=CLAIM_FOR,
+                new_first=self._new_first,
+                answer_within=timedelta(seconds=self._pace.answer_within),
+            )
             target.tokens -= len(due)
             numbers = self._vault.reveal(tx, [each.number_id for each in due])
             return [
-                (each, UnbindItem(each.reference, numbers[each.number_id], each.disconnected_at, reminder=each.asked > 0)) for each in due
+                (
+                    each,
+                    UnbindItem(
+                        each.reference, numbers[each.number_id], each.disconnected_at, reminder=each.asked > 0, deadline=each.deadline_at
+                    ),
+                )
+                for each in due
             ]
 
-    def _still_wanted(self, holder: str, fence: int, due: Sequence[Due]) -> list[Due]:
+    def _still_wanted(self, lease: _Lease, due: Sequence[Due]) -> list[Due]:
         """Look once more just before asking: this process may have been paused since it claimed, and a hold placed."""
         with self._db.begin() as tx:
-            leases.demand(tx, self.target_id, holder, fence)
+            leases.demand(tx, self.target_id, lease.holder, lease.fence)
             wanted = obligations.still_wanted(tx, [each.cycle_id for each in due])
         return [each for each in due if each.cycle_id in wanted]
 
-    def _answered(self, holder: str, fence: int, due: Sequence[Due], delivery: SignedDelivery | None, said: Said) -> int:
+    def _answered(self, lease: _Lease, request: _Request, delivery: SignedDelivery | None, said: Said) -> int:
+        cycle_ids, result = [each.cycle_id for each in request.due], "asked" if delivery is None else "answered"
         with self._db.begin() as tx:
-            leases.demand(tx, self.target_id, holder, fence)
-            cycles.lock(tx, [each.cycle_id for each in due])
+            leases.demand(tx, self.target_id, lease.holder, lease.fence)
+            obligations.lock_cycles_of(tx, cycle_ids)
             if delivery is not None:
                 apply_delivery(tx, self._installation, delivery.speaker_id or self.target_id, delivery, said)
             again_at = tx.now + timedelta(seconds=self._pace.remind_after)
-            until: dict[str, datetime | None] = {each.cycle_id: again_at for each in due}
-            obligations.postpone(tx, self.target_id, until, failed=False)
-            obligations.note_attempts(tx, self.target_id, until, "asked" if delivery is None else "answered")
+            obligations.postpone(tx, self.target_id, dict.fromkeys(cycle_ids, again_at), failed=False)
+            obligations.note_attempts(tx, self.target_id, cycle_ids, result)
             targets.succeeded(targets.lock(tx, self.target_id, TargetKind.PLATFORM))
-            return len(due) - len(self._open_still(tx, due))
+            exchanges.note(tx, [request.exchange(self.target_id, result)])
+            return len(cycle_ids) - obligations.count_open(tx, self.target_id, cycle_ids)
 
-    def _give_up(self, holder: str, fence: int, spent: Sequence[Due]) -> None:
-        """Every reminder went by without an answer: ask a person instead of the platform."""
+    def _give_up(self, lease: _Lease, due: Sequence[Due], reason: Reason) -> None:
+        """Ask a person instead of the platform: every reminder went by without an answer, or nobody but a person can ask."""
         with self._db.begin() as tx:
-            leases.demand(tx, self.target_id, holder, fence)
-            rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in spent])}
-            never: dict[str, datetime | None] = {each.cycle_id: None for each in spent}
-            obligations.postpone(tx, self.target_id, never, failed=False)
-            for cycle_id in self._open_still(tx, spent):
-                cycles.raise_attention(tx, rows[cycle_id], Attention(Reason.PLATFORM_SILENT, self.target_id))
+            leases.demand(tx, self.target_id, lease.holder, lease.fence)
+            rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
+            obligations.rest(tx, self.target_id, rows)
+            for cycle_id in sorted(obligations.still_open(tx, self.target_id, rows)):
+                cycles.raise_attention(tx, rows[cycle_id], Attention(reason, self.target_id))
                 cycles.wake(tx, rows[cycle_id])
 
-    def _open_still(self, tx: Tx, due: Sequence[Due]) -> set[str]:
-        mine = obligations.at_target(tx, self.target_id, [each.cycle_id for each in due])
-        return {cycle_id for cycle_id, row in mine.items() if row.status == Status.OPEN}
-
-    def _rejected(self, holder: str, fence: int, due: Sequence[Due], error: RequestRejected) -> None:
+    def _rejected(self, lease: _Lease, request: _Request, error: RequestRejected) -> None:
         """Find the item that spoils its batch by sending each alone; a single one that is rejected goes to a person."""
+        due = request.due
         with self._db.begin() as tx:
-            leases.demand(tx, self.target_id, holder, fence)
+            leases.demand(tx, self.target_id, lease.holder, lease.fence)
             rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
             if len(due) > 1:
                 at_once: dict[str, datetime | None] = {each.cycle_id: tx.now for each in due}
                 obligations.postpone(tx, self.target_id, at_once, failed=True, alone=True)
             else:
                 self._refuse(tx, rows, due[0])
-            obligations.note_attempts(tx, self.target_id, rows, error.code)
-            targets.failed(tx, targets.lock(tx, self.target_id, TargetKind.PLATFORM), error.what, None)
+            self._note_failure(tx, request, error)
 
     def _refuse(self, tx: Tx, rows: dict[str, CycleRow], each: Due) -> None:
         owed = obligations.at_target(tx, self.target_id, [each.cycle_id])[each.cycle_id]
         if owed.status == Status.OPEN:
             obligations.shift(tx, rows[each.cycle_id], owed, Status.REFUSED, None, None, Reason.PLATFORM_REJECTED)
 
-    def _failed(self, holder: str, fence: int, due: Sequence[Due], error: FallowError) -> None:
+    def _failed(self, lease: _Lease, request: _Request, error: FallowError) -> None:
+        due = request.due
         with self._db.begin() as tx:
-            leases.demand(tx, self.target_id, holder, fence)
-            cycles.lock(tx, [each.cycle_id for each in due])
-            until: dict[str, datetime | None] = {each.cycle_id: tx.now + backoff(each.failures) for each in due}
-            obligations.postpone(tx, self.target_id, until, failed=True)
-            obligations.note_attempts(tx, self.target_id, until, error.code)
-            retry_after = getattr(error, "retry_after", None)
-            targets.failed(tx, targets.lock(tx, self.target_id, TargetKind.PLATFORM), error.what, retry_after)
+            leases.demand(tx, self.target_id, lease.holder, lease.fence)
+            obligations.lock_cycles_of(tx, [each.cycle_id for each in due])
+            # One instant for all: what failed together halves together, and does not come back one by one.
+            again_at = tx.now + backoff(max(each.failures for each in due), self._chance)
+            obligations.postpone(tx, self.target_id, {each.cycle_id: again_at for each in due}, failed=True)
+            self._note_failure(tx, request, error)
+
+    def _note_failure(self, tx: Tx, request: _Request, error: FallowError) -> None:
+        obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in request.due], error.code)
+        retry_after = getattr(error, "retry_after", None)
+        targets.failed(tx, targets.lock(tx, self.target_id, TargetKind.PLATFORM), error.what, retry_after)
+        exchanges.note(tx, [request.exchange(self.target_id, error.code)])

@@ -105,7 +105,7 @@ class WipingRounds:
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, holder, fence)
             rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
-            until: dict[str, datetime | None] = {each.cycle_id: tx.now + backoff(each.failures) for each in due}
+            until = _again_at(tx, due)
             obligations.postpone(tx, self.target_id, until, failed=True, alone=True)
             obligations.note_attempts(tx, self.target_id, until, error.code)
             if len(due) == 1 and due[0].alone:
@@ -148,10 +148,15 @@ class WipingRounds:
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, holder, fence)
             cycles.lock(tx, [each.cycle_id for each in due])
-            until: dict[str, datetime | None] = {each.cycle_id: tx.now + backoff(each.failures) for each in due}
+            until = _again_at(tx, due)
             obligations.postpone(tx, self.target_id, until, failed=True)
             obligations.note_attempts(tx, self.target_id, until, error.code)
             targets.failed(tx, targets.lock(tx, self.target_id, TargetKind.RECORDS), error.what, getattr(error, "retry_after", None))
+
+
+def _again_at(tx: Tx, due: Sequence[Due]) -> dict[str, datetime | None]:
+    """Return one instant for all: what failed together halves together, and does not come back one by one."""
+    return dict.fromkeys((each.cycle_id for each in due), tx.now + backoff(max(each.failures for each in due)))
 
 
 def _order(due: Due, number: E164, holder: holders.Holder | None) -> WipeOrder:

@@ -21,6 +21,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_none, wait_random_exponential
 
 from fallow.domain.errors import MapRefused, RequestRejected, TargetUnavailable
+from fallow.domain.sent import under_way
 from fallow.platforms.endpoints import Address, Endpoint, bracketed, literal
 from fallow.platforms.retry_after import read_retry_after
 from fallow.platforms.tls import TlsFiles
@@ -121,6 +122,7 @@ class Transport:
             TargetUnavailable: not reached or believed, too slow or big, broken off, compressed, redirected, 5xx, or a 4xx about the url.
             RequestRejected: a 4xx about what was sent (400, 409, 413, 422).
         """
+        under_way().delivery_id = headers.get("webhook-id", "")
         try:
             async with asyncio.timeout(total_seconds):
                 addresses = itertools.cycle(await self._addresses(endpoint))
@@ -171,6 +173,7 @@ class Transport:
             extensions={"sni_hostname": endpoint.host},
         )
         response = await client.send(request, stream=True)
+        under_way().status = response.status_code
         try:
             _demand_success(endpoint, response, reads)
             return Reply(response.status_code, dict(response.headers), await _body(endpoint, response))
@@ -229,6 +232,7 @@ async def _body(endpoint: Endpoint, response: httpx.Response) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
+        under_way().octets = len(body)
         if len(body) > LONGEST_REPLY:
             raise _unavailable(endpoint, f"answered with more than {LONGEST_REPLY} bytes")
     return bytes(body)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 
-from sqlalchemy import Insert, delete, insert
+from sqlalchemy import Insert, delete, func, insert
 from sqlmodel import col, select
 
 from fallow.store.engine import Tx
@@ -86,9 +86,16 @@ def latest(tx: Tx, platform_id: str, most: int, before: int | None = None) -> li
     return list(tx.session.exec(query.order_by(col(ExchangeRow.exchange_id).desc()).limit(most)))
 
 
+def answered_since(tx: Tx, since: datetime) -> dict[str, int]:
+    """Return how many answers each platform gave since an instant, in responses and by callback."""
+    count = select(ExchangeRow.platform_id, func.sum(ExchangeRow.items)).where(col(ExchangeRow.at) >= since)
+    rows = tx.session.exec(count.where(col(ExchangeRow.result).in_(["answered", "accepted"])).group_by(ExchangeRow.platform_id))
+    return {platform_id: int(items) for platform_id, items in rows}
+
+
 def forget_old(tx: Tx) -> int:
     """Delete a page of what is older than :data:`KEPT_FOR`; return how many rows went."""
-    old = select(ExchangeRow.exchange_id).where(col(ExchangeRow.at) < tx.now - KEPT_FOR).order_by(col(ExchangeRow.exchange_id)).limit(_PAGE)
+    old = select(ExchangeRow.exchange_id).where(col(ExchangeRow.at) < tx.now - KEPT_FOR).order_by(col(ExchangeRow.at)).limit(_PAGE)
     ids = list(tx.session.exec(old))
     if ids:
         tx.session.exec(delete(ExchangeRow).where(col(ExchangeRow.exchange_id).in_(ids)))

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, false, func, insert, or_
+from sqlalchemy import ColumnElement, Row, case, false, func, insert, literal, literal_column, or_, true, update
+from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -14,11 +16,18 @@ from fallow.domain.events import Kind
 from fallow.domain.lifecycle import ACTIVE, State
 from fallow.domain.obligations import Obligation, Outcome, Status, TargetKind
 from fallow.store import cycles
+from fallow.store.columns import Instant
 from fallow.store.engine import Tx
-from fallow.store.tables import AttemptRow, CycleRow, ObligationRow
+from fallow.store.sets import among
+from fallow.store.tables import AttemptRow, CycleRow, ObligationRow, TargetRow
 from fallow.store.vault import opaque
 
 _WORKING_STATES = {TargetKind.RECORDS: (State.WIPING,), TargetKind.PLATFORM: (State.UNBINDING, State.TAGGING, State.RESELLABLE)}
+
+#: Never claimed before. A literal, so that the databases see that the partial index of new obligations serves.
+_NEW: ColumnElement[bool] = col(ObligationRow.attempts) == literal_column("0")
+#: Statements on whole sets leave rows that are loaded as they are: nobody reads those after them.
+_UNSEEN = {"synchronize_session": False}
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Due:
         asked: how often it was asked with success before (more than 0: a reminder).
         failures: transport failures in a row before this attempt.
         alone: must be sent in a request of its own.
+        deadline_at: by when an answer is wanted; None where none was set.
     """
 
     cycle_id: str
@@ -42,11 +52,12 @@ class Due:
     asked: int
     failures: int
     alone: bool
+    deadline_at: datetime | None = None
 
 
 def still_wanted(tx: Tx, cycle_ids: Iterable[str]) -> set[str]:
     """Return those of the claimed cycles that no hold has stopped since they were claimed: asked just before what can't be undone."""
-    query = select(CycleRow.cycle_id).where(col(CycleRow.cycle_id).in_(list(cycle_ids)), col(CycleRow.held).is_(False))
+    query = select(CycleRow.cycle_id).where(among(tx, CycleRow.cycle_id, cycle_ids), col(CycleRow.held).is_(False))
     return set(tx.session.exec(query))
 
 
@@ -78,7 +89,17 @@ def at_target(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> dict[str, Obl
     return {row.cycle_id: row for row in tx.session.exec(query.order_by(ObligationRow.cycle_id))}
 
 
-def claim(tx: Tx, target_id: str, kind: TargetKind, *, most: int, for_: timedelta, after: Collection[str] = ()) -> list[Due]:
+def claim(
+    tx: Tx,
+    target_id: str,
+    kind: TargetKind,
+    *,
+    most: int,
+    for_: timedelta,
+    after: Collection[str] = (),
+    new_first: bool = False,
+    answer_within: timedelta | None = None,
+) -> list[Due]:
     """Return due obligations of a target and put them out of sight for ``for_``; a lost sender's claims come back after it.
 
     Held cycles keep their obligations unsent: a hold preserves what is there. One that must go alone is returned alone. What is
@@ -86,48 +107,84 @@ def claim(tx: Tx, target_id: str, kind: TargetKind, *, most: int, for_: timedelt
 
     What failed is claimed only with what failed as often, and at most half as many for each failure: a batch that fails as a
     whole halves until it fits or until the one that spoils it is alone, and numbers that never failed go in full batches beside it.
+
+    What has waited longest comes first, unless ``new_first``: then what was never claimed before, and what may go with it after
+    that. A sender that alternates sends what is new within two requests, however much is due again, and the rest is never starved.
+
+    ``answer_within`` sets the deadline, until a request has been taken: one that was never taken named none.
     """
-    query = (
-        select(ObligationRow, CycleRow.number_id, CycleRow.disconnected_at)
-        .join(CycleRow, col(CycleRow.cycle_id) == col(ObligationRow.cycle_id))
-        .where(
-            ObligationRow.target_id == target_id,
-            col(ObligationRow.due_at) <= tx.now,
-            ObligationRow.status == Status.OPEN,
-            col(CycleRow.state).in_(_WORKING_STATES[kind]),
-            col(CycleRow.held).is_(False),
-            ~_owed_before(after),
-        )
-        .order_by(col(ObligationRow.due_at))
-        .limit(most)
-        .with_for_update(of=ObligationRow, skip_locked=True)
+    rows = _due(tx, target_id, kind, most, after, new=True) if new_first else []
+    if rows and len(rows) < most:
+        rows += [each for each in _due(tx, target_id, kind, most, after, new=False) if not each.alone and not each.failures]
+    chosen = rows[:most] if rows else _together(_due(tx, target_id, kind, most, after), most)
+    if not chosen:
+        return []
+    deadline_at = None if answer_within is None else tx.now + answer_within
+    _put_out_of_sight(tx, target_id, [each.cycle_id for each in chosen], tx.now + for_, deadline_at)
+    return [_as_due(each, deadline_at) for each in chosen]
+
+
+def _as_due(row: Row[Any], deadline_at: datetime | None) -> Due:
+    values: tuple[Any, ...] = tuple(row)
+    cycle_id, number_id, reference, disconnected_at, asked, failures, alone, before = values
+    wanted_by = before if asked or deadline_at is None else deadline_at
+    return Due(cycle_id, number_id, reference, disconnected_at, asked, failures, alone, wanted_by)
+
+
+def _due(tx: Tx, target_id: str, kind: TargetKind, most: int, after: Collection[str], *, new: bool | None = None) -> list[Row[Any]]:
+    """Return the columns of :class:`Due`, locked, of what has been due longest; only what is new, or only what is not, if so asked."""
+    owed = ObligationRow
+    query = select_columns(
+        col(owed.cycle_id),
+        col(CycleRow.number_id),
+        col(owed.reference),
+        col(CycleRow.disconnected_at),
+        col(owed.asked),
+        col(owed.failures),
+        col(owed.alone),
+        col(owed.deadline_at),
+    ).join(CycleRow, col(CycleRow.cycle_id) == col(owed.cycle_id))
+    query = query.where(
+        col(owed.target_id) == target_id,
+        col(owed.due_at) <= tx.now,
+        col(owed.status) == Status.OPEN,
+        col(CycleRow.state).in_(_WORKING_STATES[kind]),
+        col(CycleRow.held).is_(False),
+        true() if new is None else _NEW if new else ~_NEW,
+        ~_owed_before(after),
     )
-    rows = list(tx.session.exec(query))
-    due = []
-    for row, number_id, disconnected_at in _together(rows, most):
-        row.due_at = tx.now + for_
-        row.attempts += 1
-        row.claimed = True
-        due.append(Due(row.cycle_id, number_id, row.reference, disconnected_at, row.asked, row.failures, row.alone))
-    return due
+    locking = query.order_by(col(owed.due_at)).limit(most).with_for_update(of=owed, skip_locked=True)
+    return list(tx.session.execute(locking))
 
 
-def _together(rows: Sequence[tuple[ObligationRow, str, datetime]], most: int) -> Sequence[tuple[ObligationRow, str, datetime]]:
+def _together(rows: Sequence[Row[Any]], most: int) -> Sequence[Row[Any]]:
     """Return those of the due rows that may share a request with the first one."""
-    if not rows or rows[0][0].alone:
+    if not rows or rows[0].alone:
         return rows[:1]
-    failures = rows[0][0].failures
-    alike = [each for each in rows if not each[0].alone and each[0].failures == failures]
+    failures = rows[0].failures
+    alike = [each for each in rows if not each.alone and each.failures == failures]
     return alike[: max(1, most >> failures)]
+
+
+def _put_out_of_sight(tx: Tx, target_id: str, cycle_ids: Sequence[str], until: datetime, deadline_at: datetime | None) -> None:
+    values: dict[str, Any] = {"due_at": until, "attempts": ObligationRow.attempts + 1, "claimed": True}
+    if deadline_at is not None:
+        values["deadline_at"] = case((col(ObligationRow.asked) == 0, literal(deadline_at, Instant)), else_=col(ObligationRow.deadline_at))
+    _change(tx, target_id, cycle_ids, values)
+
+
+def _change(tx: Tx, target_id: str, cycle_ids: Iterable[str], values: Mapping[str, Any]) -> None:
+    """Write the same into the obligations of these cycles at one target, in one statement; rows that are loaded do not see it."""
+    mine = col(ObligationRow.target_id) == target_id, among(tx, ObligationRow.cycle_id, cycle_ids)
+    tx.session.execute(update(ObligationRow).where(*mine).values(**values), execution_options=_UNSEEN)
 
 
 def give_back_claims(tx: Tx, target_id: str) -> None:
     """Make due at once what a sender that died had claimed; called by the next one as it takes the lease."""
-    query = select(ObligationRow).where(
+    query = select(ObligationRow.cycle_id).where(
         ObligationRow.target_id == target_id, ObligationRow.status == Status.OPEN, col(ObligationRow.claimed).is_(True)
     )
-    for row in tx.session.exec(query.with_for_update(skip_locked=True)):
-        row.claimed, row.due_at = False, tx.now
+    _change(tx, target_id, list(tx.session.exec(query.with_for_update(skip_locked=True))), {"claimed": False, "due_at": tx.now})
 
 
 def _owed_before(after: Collection[str]) -> ColumnElement[bool]:
@@ -154,10 +211,56 @@ def _claimable(tx: Tx, target_id: str, after: Collection[str]) -> SelectOfScalar
         select(ObligationRow.cycle_id)
         .join(CycleRow, col(CycleRow.cycle_id) == col(ObligationRow.cycle_id))
         .where(ObligationRow.target_id == target_id, col(ObligationRow.due_at) <= tx.now)
-        .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False), ~_owed_before(after))
+        .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False), ~_owed_before(after), ~_paused(target_id))
         .order_by(col(ObligationRow.due_at))  # by the index: with stale statistics PostgreSQL went through all obligations without it
         .limit(1)
     )
+
+
+def _paused(target_id: str) -> ColumnElement[bool]:
+    return select(TargetRow.target_id).where(TargetRow.target_id == target_id, col(TargetRow.paused_at).is_not(None)).exists()
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What is owed at one target.
+
+    Attributes:
+        target_id: at which.
+        kind: record system or platform.
+        open: obligations that wait for it.
+        refused: those that it refused.
+        due_now: open ones whose sender would act at once.
+        reminded: open ones that were asked more than once.
+        past_deadline: open ones whose deadline has passed.
+        oldest_open_at: since when the cycle that has waited longest is in its state.
+    """
+
+    target_id: str
+    kind: str
+    open: int
+    refused: int
+    due_now: int
+    reminded: int
+    past_deadline: int
+    oldest_open_at: datetime | None
+
+
+def owed_by_target(tx: Tx) -> dict[str, Backlog]:
+    """Return what is owed at each target that anything was ever owed at; goes through all obligations."""
+    row, is_open = ObligationRow, col(ObligationRow.status) == Status.OPEN
+    counts = (
+        is_open,
+        col(row.status) == Status.REFUSED,
+        is_open & (col(row.due_at) <= tx.now),
+        is_open & (col(row.asked) > 1),
+        is_open & (col(row.deadline_at) <= tx.now),
+    )
+    columns = [func.count().filter(condition) for condition in counts]
+    oldest = func.min(case((is_open, col(CycleRow.state_at)), else_=None), type_=Instant())
+    query = select_columns(col(row.target_id), func.min(col(row.kind)), *columns, oldest)
+    query = query.join(CycleRow, col(CycleRow.cycle_id) == col(row.cycle_id)).group_by(col(row.target_id))
+    return {each[0]: Backlog(*tuple[Any, ...](each)) for each in tx.session.execute(query)}
 
 
 def note_missing(tx: Tx, installed: Iterable[str], most: int) -> None:
@@ -184,21 +287,49 @@ def note_missing(tx: Tx, installed: Iterable[str], most: int) -> None:
 
 
 def note_attempts(tx: Tx, target_id: str, cycle_ids: Iterable[str], result: str) -> None:
-    """Write one attempt row each; ``result`` is a short code, never free text."""
-    rows = [{"cycle_id": cycle_id, "target_id": target_id, "at": tx.now, "result": result} for cycle_id in cycle_ids]
-    if rows:
-        tx.session.exec(insert(AttemptRow), params=rows)
+    """Write one attempt row each, in one statement; ``result`` is a short code, never free text."""
+    same = literal(target_id), literal(tx.now, Instant), literal(result)
+    rows = select_columns(col(CycleRow.cycle_id), *same).where(among(tx, CycleRow.cycle_id, cycle_ids))
+    tx.session.execute(insert(AttemptRow).from_select(["cycle_id", "target_id", "at", "result"], rows))
 
 
 def postpone(tx: Tx, target_id: str, until: Mapping[str, datetime | None], *, failed: bool, alone: bool = False) -> None:
-    """Set when each cycle's obligation at a target is due next, after a failure or after a successful request."""
-    for row in at_target(tx, target_id, until).values():
-        row.failures = row.failures + 1 if failed else 0
-        row.asked += 0 if failed else 1
-        row.alone = row.alone or alone
-        row.claimed = False
-        if row.status == Status.OPEN:
-            row.due_at = until[row.cycle_id]
+    """Set when each cycle's obligation at a target is due next, after a failure or after a successful request.
+
+    One statement for each instant; what came of the same request has the same one.
+    """
+    counts: dict[str, Any] = {"failures": 0, "asked": ObligationRow.asked + 1}
+    if failed:
+        counts = {"failures": ObligationRow.failures + 1}
+    if alone:
+        counts["alone"] = True
+    for instant in set(until.values()):
+        due_at = case((col(ObligationRow.status) == Status.OPEN, literal(instant, Instant)), else_=col(ObligationRow.due_at))
+        mine = [cycle_id for cycle_id, each in until.items() if each == instant]
+        _change(tx, target_id, mine, {**counts, "claimed": False, "due_at": due_at})
+
+
+def rest(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> None:
+    """Have nothing more sent of what was claimed, until somebody makes it due again."""
+    _change(tx, target_id, cycle_ids, {"claimed": False, "due_at": None})
+
+
+def lock_cycles_of(tx: Tx, cycle_ids: Iterable[str]) -> None:
+    """Lock the cycles whose obligations are about to change, in id order as everybody does, without reading them."""
+    locked = select(CycleRow.cycle_id).where(among(tx, CycleRow.cycle_id, cycle_ids)).order_by(CycleRow.cycle_id).with_for_update()
+    tx.session.exec(select(func.count()).select_from(locked.subquery())).one()
+
+
+def count_open(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> int:
+    """Return how many of the cycles have an open obligation at a target."""
+    query = select(func.count()).where(ObligationRow.target_id == target_id, ObligationRow.status == Status.OPEN)
+    return tx.session.exec(query.where(among(tx, ObligationRow.cycle_id, cycle_ids))).one()
+
+
+def still_open(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> set[str]:
+    """Return those of the cycles whose obligation at a target is open."""
+    query = select(ObligationRow.cycle_id).where(ObligationRow.target_id == target_id, ObligationRow.status == Status.OPEN)
+    return set(tx.session.exec(query.where(among(tx, ObligationRow.cycle_id, cycle_ids))))
 
 
 def shift(

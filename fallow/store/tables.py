@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from fallow.store.columns import cycle_key, instant, long_text, serial
@@ -90,7 +90,10 @@ class ObligationRow(SQLModel, table=True):
     """What must be cleared at one target for one cycle. ``due_at`` is when its sender acts next; None: nothing to send."""
 
     __tablename__ = "obligations"
-    __table_args__ = (Index("ix_obligations_due", "target_id", "due_at"),)
+    __table_args__ = (
+        Index("ix_obligations_due", "target_id", "due_at"),
+        Index("ix_obligations_new", "target_id", "due_at", sqlite_where=text("attempts = 0"), postgresql_where=text("attempts = 0")),
+    )
     cycle_id: str = cycle_key(primary=True)
     target_id: str = Field(primary_key=True)
     kind: str
@@ -338,7 +341,7 @@ class ExchangeRow(SQLModel, table=True):
     """One request or callback, as the delivery log shows it: never a body. ``result`` is a short code; kept for a bounded time."""
 
     __tablename__ = "exchanges"
-    __table_args__ = (Index("ix_exchanges_platform", "platform_id", "exchange_id"),)
+    __table_args__ = (Index("ix_exchanges_platform", "platform_id", "exchange_id"), Index("ix_exchanges_at", "at"))
     exchange_id: int | None = serial()
     platform_id: str
     direction: str

@@ -25,9 +25,14 @@ def lock(tx: Tx, target_id: str, kind: TargetKind) -> TargetRow:
 
 
 def allowance(tx: Tx, row: TargetRow, rate: float, most: int) -> int:
-    """Return how many items may be sent now under ``rate`` per second, in bursts of at most ``most``; 0 while the breaker is open."""
-    if row.closed_until is not None and row.closed_until > tx.now:
+    """Return how many items may be sent now under ``rate`` per second, in bursts of at most ``most``.
+
+    What an operator set for the target takes the place of both, but never makes a batch larger than a record system takes.
+    0 while the target is paused or its breaker open.
+    """
+    if row.paused_at is not None or (row.closed_until is not None and row.closed_until > tx.now):
         return 0
+    rate, most = _set_by_operator(row, rate, most)
     since = timedelta(seconds=1) if row.tokens_at is None else tx.now - row.tokens_at
     since = max(since, timedelta(0))  # a clock that was set back must not make the bucket negative
     row.tokens = min(float(max(most, 1)), max(0.0, row.tokens) + since.total_seconds() * rate)
@@ -37,9 +42,22 @@ def allowance(tx: Tx, row: TargetRow, rate: float, most: int) -> int:
     return min(most, int(row.tokens))
 
 
+def _set_by_operator(row: TargetRow, rate: float, most: int) -> tuple[float, int]:
+    batch = most if row.batch is None else row.batch
+    return rate if row.rate_per_second is None else row.rate_per_second, min(batch, most) if row.kind == TargetKind.RECORDS else batch
+
+
+def lanes_set(tx: Tx, target_id: str) -> int | None:
+    """Return how many lanes an operator set for the target; None where that is left to its registration."""
+    return tx.session.exec(select(TargetRow.lanes).where(TargetRow.target_id == target_id)).first()
+
+
 def succeeded(row: TargetRow) -> None:
-    """Close the breaker."""
-    row.failures, row.closed_until, row.trouble = 0, None, None
+    """Forget the failures, so that the breaker closes.
+
+    A pause that runs is not cut short: the request that succeeded may have begun before the target asked to be left alone.
+    """
+    row.failures, row.trouble = 0, None
 
 
 def failed(tx: Tx, row: TargetRow, trouble: str, retry_after: float | None) -> None:
@@ -49,4 +67,5 @@ def failed(tx: Tx, row: TargetRow, trouble: str, retry_after: float | None) -> N
     wait = timedelta(seconds=retry_after or 0)
     if row.failures >= OPENS_AFTER:
         wait = max(wait, min(FIRST_CLOSED_FOR * 2 ** min(row.failures - OPENS_AFTER, 12), LONGEST_CLOSED_FOR))
-    row.closed_until = tx.now + wait
+    until = tx.now + wait
+    row.closed_until = until if row.closed_until is None else max(until, row.closed_until)

@@ -11,6 +11,7 @@ from sqlmodel import select
 from fallow.domain.number import E164
 from fallow.store.engine import Tx
 from fallow.store.keys import Keys
+from fallow.store.sets import among
 from fallow.store.tables import NumberRow
 
 _NONCE = 12
@@ -46,7 +47,7 @@ class Vault:
         Raises:
             cryptography.exceptions.InvalidTag: the row was altered or belongs to another installation's key.
         """
-        return E164(self._cipher.decrypt(row.sealed[:_NONCE], row.sealed[_NONCE:], row.number_id.encode()).decode())
+        return self._open(row.number_id, row.sealed)
 
     def find(self, tx: Tx, number: E164) -> NumberRow | None:
         """Return the row of ``number``, or None."""
@@ -54,5 +55,8 @@ class Vault:
 
     def reveal(self, tx: Tx, number_ids: list[str]) -> dict[str, E164]:
         """Return numbers by number_id; for senders and exports only."""
-        rows = tx.session.exec(select(NumberRow).where(NumberRow.number_id.in_(number_ids)))  # type: ignore[attr-defined]
-        return {row.number_id: self.open(row) for row in rows}
+        sealed = tx.session.exec(select(NumberRow.number_id, NumberRow.sealed).where(among(tx, NumberRow.number_id, number_ids)))
+        return {number_id: self._open(number_id, each) for number_id, each in sealed}
+
+    def _open(self, number_id: str, sealed: bytes) -> E164:
+        return E164(self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], number_id.encode()).decode())

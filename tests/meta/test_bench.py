@@ -70,6 +70,20 @@ def test_a_tiny_wiping_writes_its_rows(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.timeout(200)
+@pytest.mark.usefixtures("postgresql")
+@pytest.mark.parametrize(("part", "row"), [("sending", "sending.batch"), ("isolation", "isolation")])
+def test_a_tiny_sending_writes_its_row(part: str, row: str, tmp_path: Path) -> None:
+    """Twenty numbers, once, at four platforms: all settled, or the figure is void; and beside it the baseline of the same run."""
+    ran = bench(part, "--numbers", "20", "--repeats", "1", "--results", tmp_path / "latest.json")
+
+    assert ran.returncode == 0, ran.stderr
+    (written,) = json.loads((tmp_path / "latest.json").read_text())
+    assert written["name"] == row
+    assert written["value"] > 0
+    assert written["baseline_value"] > 0
+
+
 @pytest.mark.usefixtures("postgresql")
 def test_a_wiping_that_is_not_done_is_void() -> None:
     """A run after which the rows are as before, or another's have changed as well, has no figure."""
@@ -95,4 +109,4 @@ def test_what_does_not_exist_is_refused(arguments: list[str], named: str) -> Non
 
 def test_parts_are_listed() -> None:
     """`--list` names every part and measures nothing."""
-    assert bench("--list").stdout.split() == ["pipeline", "wiping", "callbacks"]
+    assert bench("--list").stdout.split() == ["pipeline", "wiping", "callbacks", "sending", "isolation"]

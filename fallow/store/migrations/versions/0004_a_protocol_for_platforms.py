@@ -20,6 +20,10 @@ def upgrade() -> None:
     """Apply."""
     for name in _OBLIGATIONS:
         op.add_column("obligations", sa.Column(name, Instant(), nullable=True))
+    never_claimed = sa.text("attempts = 0")
+    op.create_index(
+        "ix_obligations_new", "obligations", ["target_id", "due_at"], sqlite_where=never_claimed, postgresql_where=never_claimed
+    )
     op.add_column("targets", sa.Column("paused_at", Instant(), nullable=True))
     op.add_column("targets", sa.Column("paused_by", sa.Text(), nullable=True))
     op.add_column("targets", sa.Column("rate_per_second", sa.Float(), nullable=True))
@@ -44,12 +48,14 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         for statement in gate_trigger.POSTGRESQL_OF_STATE:
             op.execute(statement)
+    op.create_index("ix_exchanges_at", "exchanges", ["at"])
 
 
 def downgrade() -> None:
     """Take back."""
     for table in _TABLES:
         op.drop_table(table)
+    op.drop_index("ix_obligations_new", "obligations")
     for table, columns in (("targets", _TARGETS), ("obligations", _OBLIGATIONS)):
         for name in columns:
             op.drop_column(table, name)
