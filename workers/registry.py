@@ -20,6 +20,8 @@ from fallow.operations.disclose import Disclosure
 from fallow.operations.forgetting import destroy_ended
 from fallow.operations.installation import Installation
 from fallow.operations.key_epochs import keep_young
+from fallow.operations.looking import forget_strayed
+from fallow.operations.looking_rounds import AskingAndLooking, LookingRounds
 from fallow.operations.release import Release
 from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell, Rounds, TargetSender
@@ -63,8 +65,11 @@ def chores(installation: Installation, epoch_for: timedelta) -> Sequence[Callabl
     async def destroy_expired() -> None:
         await asyncio.to_thread(keeper.upkeep)
 
+    async def forget_looks() -> None:
+        await asyncio.to_thread(forget_strayed, installation, CHORE_PAGE)
+
     keeper = Retention(installation)
-    return [destroy_holder_keys, rotate_wrapping_keys, destroy_expired]
+    return [destroy_holder_keys, rotate_wrapping_keys, destroy_expired, forget_looks]
 
 
 def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:
@@ -76,5 +81,9 @@ def sender(installation: Installation, bell: Bell, holder: str) -> TargetSender:
     """Return the sender of every target in the installation's maps."""
     keeper = Retention(installation)
     rounds: list[Rounds] = [WipingRounds(installation, each, keeper) for each in installation.record_systems.values()]
-    rounds += [UnbindingRounds(installation, platform_id) for platform_id in installation.platforms]
+    rounds += [_rounds_at(installation, platform_id) for platform_id in installation.platforms]
     return TargetSender(installation.db, bell, rounds, holder)
+
+
+def _rounds_at(installation: Installation, platform_id: str) -> Rounds:
+    return AskingAndLooking(UnbindingRounds(installation, platform_id), LookingRounds(installation, platform_id))

@@ -337,6 +337,7 @@ class SignedDelivery:
         signature: what proves its sender, as it came: the ``webhook-signature`` header, or what the scheme has in its place.
         body: the raw bytes the signature covers.
         scheme: which form it has: a name of ``fallow.platforms.forms``.
+        speaker_id: whose key signed it, where it came in the response to a request and that is not the platform itself: its hub.
     """
 
     delivery_id: str
@@ -344,6 +345,7 @@ class SignedDelivery:
     signature: str
     body: bytes
     scheme: str = "webhook"
+    speaker_id: str = ""
 
 
 class Platform(Protocol):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from fallow.domain.errors import FallowError
-from fallow.domain.gate import Proof
-from fallow.domain.obligations import Outcome, TargetKind, shown
+from fallow.domain.gate import Confirmation, Proof
+from fallow.domain.obligations import CLEARED_BY_PLATFORM, Outcome, TargetKind, shown
 from fallow.operations.installation import Installation
 from fallow.platforms.forms import FORMS
 from fallow.store import retention
@@ -76,8 +76,30 @@ def _attestation(tx: Tx, row: ObligationRow) -> Proof | None:
     return Proof(row.target_id, TargetKind.PLATFORM, str(row.evidence), True, Outcome.ATTESTED)
 
 
+def confirmations(tx: Tx, installation: Installation, owed: Sequence[ObligationRow]) -> tuple[Confirmation, ...]:
+    """Return what platforms said when they were looked at again, for each obligation that cites such a word."""
+    return tuple(_confirmation(tx, installation, row, row.confirmed) for row in owed if row.confirmed is not None)
+
+
+def _confirmation(tx: Tx, installation: Installation, row: ObligationRow, digest: str) -> Confirmation:
+    first, again = (installation.inbox.by_digest(tx, each) for each in (str(row.evidence), digest))
+    later = first is not None and again is not None and first.received_at <= again.received_at and row.evidence != digest
+    genuine = later and _said(tx, installation, row, digest) in CLEARED_BY_PLATFORM
+    return Confirmation(row.target_id, digest, genuine)
+
+
 def _answer(tx: Tx, installation: Installation, row: ObligationRow) -> Proof | None:
-    kept = installation.inbox.by_digest(tx, str(row.evidence))
+    outcome = _said(tx, installation, row, str(row.evidence))
+    if outcome is None or row.outcome is None:
+        return None
+    # Rows of before say which clearance it was; to the gate all three are one.
+    same = Outcome(row.outcome) if shown(Outcome(row.outcome)) is shown(outcome) else outcome
+    return Proof(row.target_id, TargetKind.PLATFORM, str(row.evidence), True, same)
+
+
+def _said(tx: Tx, installation: Installation, row: ObligationRow, digest: str) -> Outcome | None:
+    """Return what a kept delivery says of an obligation, verified again: None unless it is signed by who may speak for its platform."""
+    kept = installation.inbox.by_digest(tx, digest)
     speaker = None if kept is None else installation.speakers.at(kept.speaker_id, kept.received_at)
     if kept is None or speaker is None or row.target_id not in speaker.speaks_for:
         return None
@@ -88,9 +110,4 @@ def _answer(tx: Tx, installation: Installation, row: ObligationRow) -> Proof | N
         said = {answer.reference: answer.outcome for answer in form.read(kept.delivery.body)}
     except FallowError:
         return None
-    outcome = said.get(row.reference)
-    if outcome is None or row.outcome is None:
-        return None
-    # Rows of before say which clearance it was; to the gate all three are one.
-    same = Outcome(row.outcome) if shown(Outcome(row.outcome)) is shown(outcome) else outcome
-    return Proof(row.target_id, TargetKind.PLATFORM, str(row.evidence), True, same)
+    return said.get(row.reference)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from fallow.domain.errors import LeaseLost, TargetUnavailable
 from fallow.domain.ports import TurnOver
-from fallow.store import leases, obligations
+from fallow.store import leases, looks, obligations
 from fallow.store.engine import Database
 
 _BEAT_EVERY = 1.0
@@ -75,6 +75,7 @@ class Bell:
     def _due(self) -> set[str]:
         due = set[str]()
         with self._db.read() as tx:
+            due |= looks.due_targets(tx, list(self._rung))
             for target_id in [each for each in list(self._rung) if self._rests_until.get(each, -math.inf) <= self._seconds()]:
                 began = self._seconds()
                 due |= obligations.due_targets(tx, {target_id: self._after.get(target_id, ())})
@@ -92,10 +93,18 @@ class Tally:
 
 
 class Rounds(Protocol):
-    """What a lane does over and over at one target."""
+    """What a lane does over and over at one target.
 
-    target_id: str
-    lanes: int
+    Attributes:
+        target_id: at which.
+        lanes: how many lanes do so at once, unless an operator set another number; it may change while they run.
+    """
+
+    @property
+    def target_id(self) -> str: ...  # noqa: D102 - described above
+
+    @property
+    def lanes(self) -> int: ...  # noqa: D102 - described above
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Claim, act, write; tell whether there was anything to do.
