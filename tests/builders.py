@@ -279,7 +279,8 @@ def ask_all(world: World) -> None:
 
 def look_all(world: World) -> bool:
     """Let the sender of every platform with a status query do one round of looking; tell whether any had something to look at."""
-    return any([look_at(world, platform_id) for platform_id, platform in world.platforms.items() if platform.looks])
+    looked = [look_at(world, platform_id) for platform_id, platform in world.platforms.items() if platform.looks]
+    return any(looked)
 
 
 def look_at(world: World, platform_id: str) -> bool:
