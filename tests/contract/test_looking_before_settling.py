@@ -106,11 +106,13 @@ def test_a_status_query_that_fails_stops_no_request(world: World) -> None:
     """Its breaker is its own: while it is open, the platform is asked as before; and it, too, calls a person at last."""
     odd(world, None)
     ids = unconfirmed(world, 3)
+    late = enrolled(world, first=3)[0]
+    advance(world, late, State.UNBINDING)
+    engine(world).stages.clear(ref(late), TargetKind.PLATFORM)
     for _ in range(5):
         world.clock.pass_by(timedelta(seconds=20))
         look_all(world)
-    late = enrolled(world, first=3)[0]
-    advance(world, late, State.RESELLABLE)
+    ask_all(world)
     asked = owed_by(world, late)[ALPHA].status
     world.clock.pass_by(SILENT_FOR)
     look_at(world, ALPHA)
