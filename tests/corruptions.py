@@ -233,6 +233,9 @@ def sell_a_sampled_number_unseen(folder: Path) -> None:
 
 CORRUPTIONS: tuple[tuple[Callable[[Path], None], str], ...] = (
     *((each, "records") for each in OF_RECORDS),
+    (confirm_by_the_first_answer, "looks"),
+    (forget_a_confirmation, "looks"),
+    (sell_a_sampled_number_unseen, "looks"),
     (reopen_a_binding, "platforms"),
     (ask_during_quarantine, "platforms"),
     (ask_about_a_held_number, "platforms"),
@@ -253,9 +256,6 @@ CORRUPTIONS: tuple[tuple[Callable[[Path], None], str], ...] = (
     (forge_a_signature, "tag"),
     (delete_an_event, "events"),
     (shorten_the_quarantine, "quarantine"),
-    (confirm_by_the_first_answer, "looks"),
-    (forget_a_confirmation, "looks"),
-    (sell_a_sampled_number_unseen, "looks"),
     (weaken_the_policy, "policy"),
     (tell_inventory_twice, "outbox"),
     (lose_an_expected_line, "expected"),
