@@ -93,18 +93,17 @@ class Tally:
 
 
 class Rounds(Protocol):
-    """What a lane does over and over at one target.
-
-    Attributes:
-        target_id: at which.
-        lanes: how many lanes do so at once, unless an operator set another number; it may change while they run.
-    """
+    """What a lane does over and over at one target."""
 
     @property
-    def target_id(self) -> str: ...  # noqa: D102 - described above
+    def target_id(self) -> str:
+        """At which target."""
+        ...
 
     @property
-    def lanes(self) -> int: ...  # noqa: D102 - described above
+    def lanes(self) -> int:
+        """How many lanes do so at once, unless an operator set another number; it may change while they run."""
+        ...
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Claim, act, write; tell whether there was anything to do.
