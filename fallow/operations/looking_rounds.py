@@ -105,8 +105,8 @@ class LookingRounds:
             still = self._still_cleared(tx, rows, due)
             answered = [each for each in still if each.reference in said]
             silent = [each for each in still if each.reference not in said]
-            for each in answered:
-                self._note(tx, rows[each.cycle_id], still[each], said[each.reference], evidence)
+            over = [each.cycle_id for each in answered if self._note(tx, rows[each.cycle_id], still[each], said[each.reference], evidence)]
+            looks.done(tx, self.target_id, over)
             self._put_off(tx, rows, silent)
             obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in answered], "looked")
             obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in silent], "look-silent")
@@ -139,18 +139,23 @@ class LookingRounds:
             and rows[each.cycle_id].state in looks.WORKING
         }
 
-    def _note(self, tx: Tx, cycle: CycleRow, owed: ObligationRow, said: Outcome, evidence: str) -> None:
+    def _note(self, tx: Tx, cycle: CycleRow, owed: ObligationRow, said: Outcome, evidence: str) -> bool:
+        """Write down what a platform says of one clearance now; tell whether the look is over.
+
+        It is not where a released number is contradicted: once the platform clears it again it is looked at again, before anybody can
+        buy it.
+        """
         change = seen_again(said)
         if change.status is None:
             owed.confirmed, owed.looked_at = evidence, tx.now
             cycles.record(tx, cycle, Kind.OBLIGATION_CONFIRMED, target_id=self.target_id, evidence=evidence)
             self._no_more_silent(tx, cycle)
-        else:
-            obligations.shift(tx, cycle, owed, change.status, shown(said), evidence, change.raises)
-            if cycle.state == State.RESELLABLE:
-                place_hold(tx, cycle, "engine", f"contradicted by {self.target_id}")  # a hold blocks the sale
-                return  # and once the platform clears it again it is looked at again, before anybody can buy it
-        looks.done(tx, self.target_id, [cycle.cycle_id])
+            return True
+        obligations.shift(tx, cycle, owed, change.status, shown(said), evidence, change.raises)
+        if cycle.state != State.RESELLABLE:
+            return True
+        place_hold(tx, cycle, "engine", f"contradicted by {self.target_id}")  # a hold blocks the sale
+        return False
 
     def _no_more_silent(self, tx: Tx, cycle: CycleRow) -> None:
         silent = Attention(Reason.PLATFORM_SILENT, self.target_id)

@@ -131,7 +131,8 @@ def late(tx: Tx, target_id: str, since: datetime, most: int) -> list[Due]:
 def done(tx: Tx, target_id: str, cycle_ids: Collection[str]) -> None:
     """Note that nothing is owed any more at a target."""
     if cycle_ids:
-        tx.session.exec(delete(LookRow).where(col(LookRow.target_id) == target_id, col(LookRow.cycle_id).in_(sorted(cycle_ids))))
+        gone = delete(LookRow).where(col(LookRow.target_id) == target_id, col(LookRow.cycle_id).in_(sorted(cycle_ids)))
+        tx.session.exec(gone.execution_options(synchronize_session=False))
 
 
 def postpone(tx: Tx, target_id: str, until: Mapping[str, datetime]) -> None:
