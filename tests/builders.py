@@ -26,6 +26,7 @@ from fallow.intake.cancelled_file import COLUMNS, OPTIONAL
 from fallow.operations.disclose import Disclosure
 from fallow.operations.enrol import enrol_file
 from fallow.operations.installation import Installation, Pace
+from fallow.operations.looking_rounds import LookingRounds
 from fallow.operations.people import admit, authenticate
 from fallow.operations.registered import Registered
 from fallow.operations.release import Release
@@ -253,9 +254,13 @@ def _step(world: World, cycle_id: str, state: State) -> None:
             stages.clear(cycle, TargetKind.PLATFORM)
             ask_all(world)
             stages.clear(cycle, TargetKind.PLATFORM)
+            if look_all(world):
+                stages.clear(cycle, TargetKind.PLATFORM)
         case State.TAGGING:
             Disclosure(world.installation).issue_tag(cycle)
             Release(world.installation).release(cycle)
+            if look_all(world):
+                Release(world.installation).release(cycle)
         case _:
             return
 
@@ -276,10 +281,22 @@ def ask_all(world: World) -> None:
         _run(rounds.round(_HOLDER, _lease(world, platform_id), Tally()))
 
 
-def _run(work: Coroutine[Any, Any, bool]) -> None:
+def look_all(world: World) -> bool:
+    """Let the sender of every platform with a status query do one round of looking; tell whether any had something to look at."""
+    looked = [look_at(world, platform_id) for platform_id, platform in world.platforms.items() if platform.looks]
+    return any(looked)
+
+
+def look_at(world: World, platform_id: str) -> bool:
+    """Let one platform's sender do one round of looking; tell whether it had something to look at."""
+    rounds = LookingRounds(world.installation, platform_id)
+    return _run(rounds.round(_HOLDER, _lease(world, platform_id), Tally()))
+
+
+def _run(work: Coroutine[Any, Any, bool]) -> bool:
     # In a thread of its own, so that tests with and without a running loop can call it.
     with ThreadPoolExecutor(max_workers=1) as thread:
-        thread.submit(asyncio.run, work).result()
+        return thread.submit(asyncio.run, work).result()
 
 
 def _lease(world: World, target_id: str) -> int:

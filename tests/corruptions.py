@@ -198,8 +198,44 @@ def lose_a_cycle(folder: Path) -> None:
     change(folder, "fallow.db", *(f"DELETE FROM {table} WHERE cycle_id IN {doomed}" for table in ("events", "proposals", "cycles")))
 
 
+def forget_a_confirmation(folder: Path) -> None:
+    """Let a platform that can be looked at never have been, in rows and events alike."""
+    change(
+        folder,
+        "fallow.db",
+        f"UPDATE obligations SET confirmed = NULL WHERE cycle_id = {ONE}",
+        f"UPDATE events SET kind = 'RetryOrdered' WHERE cycle_id = {ONE} AND kind = 'ObligationConfirmed'",
+    )
+
+
+def confirm_by_the_first_answer(folder: Path) -> None:
+    """Let a platform's answer stand for its confirmation too, with the events to match."""
+    first = f"SELECT evidence FROM obligations WHERE cycle_id = {ONE} AND target_id = 'larkchat'"
+    event = f"cycle_id = {ONE} AND kind = 'ObligationConfirmed'"
+    change(
+        folder,
+        "fallow.db",
+        f"UPDATE events SET body = json_set(body, '$.evidence', ({first})) WHERE {event}",
+        f"UPDATE obligations SET confirmed = ({first}) WHERE cycle_id = {ONE} AND target_id = 'larkchat'",
+    )
+
+
+def sell_a_sampled_number_unseen(folder: Path) -> None:
+    """Let every number be in the sample, and one of them have been sold before anybody looked again."""
+    event = "SELECT cycle_id, events_no + 1, 'NumberSold', state_at, '{}' FROM cycles"
+    change(
+        folder,
+        "fallow.db",
+        "UPDATE policies SET body = json_set(body, '$.sample_one_in', 1)",
+        f"INSERT INTO events (cycle_id, seq, kind, at, body) {event} WHERE cycle_id = {ONE}",
+    )
+
+
 CORRUPTIONS: tuple[tuple[Callable[[Path], None], str], ...] = (
     *((each, "records") for each in OF_RECORDS),
+    (confirm_by_the_first_answer, "looks"),
+    (forget_a_confirmation, "looks"),
+    (sell_a_sampled_number_unseen, "looks"),
     (reopen_a_binding, "platforms"),
     (ask_during_quarantine, "platforms"),
     (ask_about_a_held_number, "platforms"),

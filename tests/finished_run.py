@@ -1,25 +1,30 @@
 """A small run of the sample, finished by the engine's own operations: real record systems and platforms, no Temporal."""
 
 import asyncio
+import secrets
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from memory_ports import signed_delivery
 from sqlmodel import select
 
 from fallow.bootstrap import Wired, wire
 from fallow.domain.cycle import ref
 from fallow.domain.lifecycle import ACTIVE, Command
-from fallow.domain.obligations import TargetKind
+from fallow.domain.obligations import Outcome, TargetKind
 from fallow.domain.people import Person, Role
+from fallow.domain.ports import Platform, SignedDelivery, UnbindItem
 from fallow.local import crowd, sample_carrier
 from fallow.local.processes import start_child, wait_until_ready
 from fallow.operations.disclose import Disclosure
 from fallow.operations.enrol import enrol_file
+from fallow.operations.looking_rounds import AskingAndLooking, LookingRounds
 from fallow.operations.release import Release
 from fallow.operations.retention import Retention
 from fallow.operations.sending import Rounds, Tally
@@ -37,13 +42,15 @@ from fallow.store.tables import CycleRow, PrincipalRow
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 ADMINISTRATOR, FIRST, SECOND = (Person(f"p-{role}", role) for role in (Role.ADMINISTRATOR, Role.OPERATOR, Role.APPROVER))
+#: The platform of the sample that can be looked at.
+WATCHED = "larkchat"
 POLICY = '[[rule]]\nquarantine = "4s"\nobserved = "0s"\ndemo = true\nsource = "a test"\n'
 
 
 def finish(folder: Path) -> None:
     """Take every line of a small sample to where it must end."""
     prepare(folder)
-    with simulate(folder), wire(Settings(state=folder)) as wired:
+    with simulate(folder), wired_with_looks(folder) as wired:
         with wired.installation.db.begin() as tx:
             for person in (ADMINISTRATOR, FIRST, SECOND):
                 row = PrincipalRow(principal_id=person.person_id, name=person.person_id, role=person.role, secret="0" * 64)
@@ -86,6 +93,43 @@ def simulate(folder: Path) -> Iterator[None]:
         child.stop()
 
 
+class Watched:
+    """A platform of the simulator with a status query in front of it, which has a key of its own and finds everything clear."""
+
+    looks = True
+
+    def __init__(self, platform: Platform, key: SigningKey) -> None:
+        """Ask ``platform``; sign what is looked at with ``key``."""
+        self.platform_id = platform.platform_id
+        self._platform = platform
+        self._key = key
+
+    async def ask(self, items: Sequence[UnbindItem]) -> SignedDelivery | None:
+        """Ask the platform itself."""
+        return await self._platform.ask(items)
+
+    async def look(self, references: Sequence[str]) -> SignedDelivery | None:
+        """Find everything clear."""
+        return signed_delivery(self._key, dict.fromkeys(references, Outcome.CLEAR), datetime.now(UTC))
+
+
+@contextmanager
+def wired_with_looks(folder: Path) -> Iterator[Wired]:
+    """Wire the installation of a folder, one of whose platforms can be looked at; its map says so."""
+    kept, platforms = folder / "status.key", folder / "platforms.toml"
+    if not kept.exists():
+        kept.write_bytes(secrets.token_bytes(32))
+        head, name, table = platforms.read_text().partition(f'id = "{WATCHED}"')
+        key = SigningKey(kept.read_bytes()).public.text
+        status = f'{name}\nstatus_url = "http://127.0.0.1:1/status"'
+        platforms.write_text(head + status + table.replace("public_keys = [", f'public_keys = ["{key}", ', 1))
+    with wire(Settings(state=folder)) as wired:
+        installation = wired.installation
+        watched = Watched(installation.platforms[WATCHED], SigningKey(kept.read_bytes()))
+        wired.installation = replace(installation, platforms={**installation.platforms, WATCHED: watched})
+        yield wired
+
+
 def states(wired: Wired) -> dict[str, str]:
     """Return where every cycle stands."""
     with wired.installation.db.read() as tx:
@@ -125,7 +169,7 @@ async def send(wired: Wired) -> None:
     """Let every target's sender do what is due."""
     here = wired.installation
     senders: list[Rounds] = [WipingRounds(here, system, Retention(here)) for system in here.record_systems.values()]
-    senders += [UnbindingRounds(here, platform_id) for platform_id in here.platforms]
+    senders += [AskingAndLooking(UnbindingRounds(here, each), LookingRounds(here, each)) for each in here.platforms]
     for sender in senders:
         with here.db.begin() as tx:
             fence = leases.take(tx, sender.target_id, "test")

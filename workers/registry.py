@@ -20,6 +20,7 @@ from fallow.operations.disclose import Disclosure
 from fallow.operations.forgetting import destroy_ended
 from fallow.operations.installation import Installation
 from fallow.operations.key_epochs import keep_young
+from fallow.operations.looking import forget_strayed
 from fallow.operations.release import Release
 from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell, TargetSender
@@ -66,8 +67,11 @@ def chores(installation: Installation, epoch_for: timedelta) -> Sequence[Callabl
     async def forget_old_exchanges() -> None:
         await asyncio.to_thread(_forget_old_exchanges, installation)
 
+    async def forget_looks() -> None:
+        await asyncio.to_thread(forget_strayed, installation, CHORE_PAGE)
+
     keeper = Retention(installation)
-    return [destroy_holder_keys, rotate_wrapping_keys, destroy_expired, forget_old_exchanges]
+    return [destroy_holder_keys, rotate_wrapping_keys, destroy_expired, forget_old_exchanges, forget_looks]
 
 
 def _forget_old_exchanges(installation: Installation) -> None:

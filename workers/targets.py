@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from fallow.domain.ports import Keeper
 from fallow.operations.installation import Installation, Pace
+from fallow.operations.looking_rounds import AskingAndLooking, LookingRounds
 from fallow.operations.sending import Rounds, Tally
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.operations.wiping_rounds import WipingRounds
@@ -56,7 +57,7 @@ class LiveRounds(Mapping[str, Rounds]):
         """Wipe and unbind for ``installation``; ``keeper`` takes what the law keeps."""
         self._installation = installation
         self._wiping = {each.system_id: WipingRounds(installation, each, keeper) for each in installation.record_systems.values()}
-        self._unbinding: dict[str, tuple[object, Pace, UnbindingRounds]] = {}
+        self._unbinding: dict[str, tuple[object, Pace, AskingAndLooking]] = {}
 
     def __getitem__(self, target_id: str) -> Rounds:
         """Return a target's rounds.
@@ -71,8 +72,11 @@ class LiveRounds(Mapping[str, Rounds]):
         platform, pace = self._installation.platforms[target_id], self._installation.paces[target_id]
         made = self._unbinding.get(target_id)
         if made is None or made[0] is not platform or made[1] != pace:
-            made = self._unbinding[target_id] = (platform, pace, UnbindingRounds(self._installation, target_id))
+            made = self._unbinding[target_id] = (platform, pace, self._rounds_at(target_id))
         return made[2]
+
+    def _rounds_at(self, platform_id: str) -> AskingAndLooking:
+        return AskingAndLooking(UnbindingRounds(self._installation, platform_id), LookingRounds(self._installation, platform_id))
 
     def __iter__(self) -> Iterator[str]:
         """Yield every target, those that are asked no more among them: their workflows still take turns."""

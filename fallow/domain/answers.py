@@ -44,3 +44,11 @@ def move(status: Status, said: Outcome, *, contradicted: bool = False) -> Move:
         contradicted = status is Status.DISCHARGED
         return Move(Status.REFUSED, Reason.PLATFORM_CONTRADICTED if contradicted else Reason.PLATFORM_REFUSED)
     return NOTHING
+
+
+def seen_again(said: Outcome) -> Move:
+    """Return what a platform's word to a status query does to an obligation that it had cleared.
+
+    Anything but a clearance takes the clearance back: ``accepted`` or ``needs_human`` mean that something is bound there again.
+    """
+    return NOTHING if said in CLEARED_BY_PLATFORM else Move(Status.REFUSED, Reason.PLATFORM_CONTRADICTED)

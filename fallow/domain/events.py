@@ -44,6 +44,8 @@ class Kind(StrEnum):
     OBLIGATIONS_OPENED = "ObligationsOpened"
     #: target_id, status, outcome, evidence
     OBLIGATION_MOVED = "ObligationMoved"
+    #: target_id, evidence (digest of the platform's word, to a status query, that its clearance still stands)
+    OBLIGATION_CONFIRMED = "ObligationConfirmed"
     #: stage ("QUARANTINE" | "WIPING" | "UNBINDING"), targets (sorted), attempts, digest
     STAGE_SETTLED = "StageSettled"
     #: epoch (of the wrapping key), evidence (digest of the receipt)

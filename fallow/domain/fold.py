@@ -132,6 +132,9 @@ def apply_to_obligations(obligations: Mapping[str, Obligation], event: Event) ->
             None if outcome is None else Outcome(outcome),
             event.body["evidence"],
         )
+    if event.kind is Kind.OBLIGATION_CONFIRMED:
+        seen = after[event.body["target_id"]]
+        after[seen.target_id] = replace(seen, confirmed=event.body["evidence"])
     return after
 
 

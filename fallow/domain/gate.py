@@ -60,6 +60,21 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A platform's word, to a status query, that its clearance still stands, as re-read and re-verified for this judgement.
+
+    Attributes:
+        target_id: whose.
+        digest: the delivery's own digest, recomputed.
+        genuine: digest matches, signature verifies, it says so of this very obligation, and it came after what it confirms.
+    """
+
+    target_id: str
+    digest: str
+    genuine: bool
+
+
+@dataclass(frozen=True, slots=True)
 class KeyProof:
     """The receipt that the cycle's holder key was destroyed, as re-read for this judgement.
 
@@ -83,6 +98,8 @@ class View:
         earliest_release_at: recomputed from the frozen rule, without jitter and extensions.
         obligations: every obligation of the cycle.
         proofs: evidence found for them.
+        confirmations: what platforms said when they were looked at again.
+        looking: the platforms that offer a status query now.
         holder_key: the receipt for the holder key that the cycle's last event of it cites; None without such an event.
         holder_key_kept: whether a holder key of the cycle is still there.
         reminder_due: whether the frozen rule wants a reminder to the former holder.
@@ -99,6 +116,8 @@ class View:
     earliest_release_at: datetime
     obligations: tuple[Obligation, ...]
     proofs: tuple[Proof, ...]
+    confirmations: tuple[Confirmation, ...]
+    looking: frozenset[str]
     holder_key: KeyProof | None
     holder_key_kept: bool
     reminder_due: bool
@@ -111,7 +130,7 @@ class View:
 
 def shortfalls(view: View) -> tuple[str, ...]:
     """Return everything that is missing for RESELLABLE; empty means that the gate opens."""
-    checks = (_standing, _quarantine, _line, _records, _platforms, _evidence_distinct, _holder_key, _tag)
+    checks = (_standing, _quarantine, _line, _records, _platforms, _confirmed, _evidence_distinct, _holder_key, _tag)
     return tuple(short for check in checks for short in check(view))
 
 
@@ -187,6 +206,21 @@ def _differences(what: str, view: View, kind: TargetKind, demanded: Iterable[str
         yield f"{what} not discharged: {_named(wanted - {target_id for target_id, _, _ in discharged})}"
     if discharged != proved:
         yield f"{what} without genuine evidence: {_named({target_id for target_id, _, _ in discharged ^ proved})}"
+
+
+def _confirmed(view: View) -> Iterator[str]:
+    """Compare two pairs of sets: what is cited with what is genuine, and who was to be looked at with who was."""
+    cited = {(each.target_id, each.confirmed) for each in view.obligations if each.confirmed is not None}
+    genuine = {(each.target_id, each.digest) for each in view.confirmations if each.genuine}
+    if cited != genuine:
+        yield f"confirmations that are not genuine: {_named({target_id for target_id, _ in cited ^ genuine})}"
+    again = {each.target_id for each in view.obligations if each.confirmed is not None and each.confirmed == each.evidence}
+    if again:
+        yield f"confirmed by the first answer once more: {_named(again)}"
+    wanted = view.looking & {each.target_id for each in view.obligations if each.by_own_word}
+    unseen = wanted - {target_id for target_id, _ in cited}
+    if unseen:
+        yield f"platforms not looked at again: {_named(unseen)}"
 
 
 def _evidence_distinct(view: View) -> Iterator[str]:

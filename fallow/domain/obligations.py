@@ -77,6 +77,7 @@ class Obligation:
         status: how far it is.
         outcome: the answer that settled it, or None.
         evidence: digest of the receipt, delivery or attestation that proves the outcome, or None.
+        confirmed: digest of the delivery by which the platform said later, when it was looked at, that this still stands; or None.
     """
 
     target_id: str
@@ -84,3 +85,10 @@ class Obligation:
     status: Status = Status.OPEN
     outcome: Outcome | None = None
     evidence: str | None = None
+    confirmed: str | None = None
+
+    @property
+    def by_own_word(self) -> bool:
+        """Whether the platform itself cleared it: such a word can be asked after, a receipt or two people's document can't."""
+        cleared = self.outcome is not None and self.outcome in CLEARED_BY_PLATFORM
+        return self.kind is TargetKind.PLATFORM and self.status is Status.DISCHARGED and cleared

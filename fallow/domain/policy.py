@@ -13,6 +13,7 @@ from typing import Any
 from fallow.domain.errors import PolicyRefused
 from fallow.domain.obligations import Category
 from fallow.domain.rules import ANY, Certainty, Rule
+from fallow.domain.sample import ONE_IN
 from fallow.domain.traffic import QuietRule
 
 
@@ -30,6 +31,7 @@ class Policy:
         release_jitter_for: releases spread over this long, so that a batch does not wake at one instant.
         quiet: how little traffic a number may still get before wiping and at the gate; None: traffic is not looked at.
         not_asked: categories of platforms outside this policy; the buyer is told.
+        sample_one_in: of so many released numbers one is looked at once more before it is sold, where platforms can be; 0: none.
 
     Raises:
         PolicyRefused: without rules, record systems, a collection in each, a payment and a social platform, or a line register; or an id
@@ -45,6 +47,7 @@ class Policy:
     release_jitter_for: timedelta = timedelta(0)
     not_asked: tuple[str, ...] = field(default=())
     quiet: QuietRule | None = None
+    sample_one_in: int = ONE_IN
 
     def __post_init__(self) -> None:
         """Refuse a hollow policy."""
@@ -76,6 +79,7 @@ class Policy:
             "release_jitter_seconds": self.release_jitter_for.total_seconds(),
             "not_asked": sorted(self.not_asked),
             "quiet": None if self.quiet is None else _quiet_to_json(self.quiet),
+            "sample_one_in": self.sample_one_in,
         }
 
     def digest(self) -> str:
@@ -96,6 +100,7 @@ def from_json(frozen: Mapping[str, Any]) -> Policy:
         timedelta(seconds=frozen["release_jitter_seconds"]),
         tuple(frozen["not_asked"]),
         None if frozen.get("quiet") is None else _quiet_from_json(frozen["quiet"]),
+        frozen.get("sample_one_in", 0),  # policies of before knew no sample
     )
 
 

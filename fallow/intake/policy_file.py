@@ -18,6 +18,7 @@ from fallow.domain.errors import PolicyRefused
 from fallow.domain.obligations import Category
 from fallow.domain.policy import Policy
 from fallow.domain.rules import ANY, ONE_DAY, Certainty, Rule
+from fallow.domain.sample import ONE_IN
 from fallow.domain.traffic import QuietRule
 from fallow.intake.words import NUMBER_CLASSES, RULE_REASONS
 
@@ -77,6 +78,7 @@ class _PolicyTable(BaseModel):
     rules_from: list[Annotated[str, Field(pattern=r"^[^/].*\.toml$")]] = []
     rule: list[_RuleTable] = []
     quiet: _QuietTable | None = None
+    sample_one_in: int = Field(ONE_IN, ge=0)
 
 
 def load_policy(
@@ -116,6 +118,7 @@ def load_policy(
             table.release_jitter,
             not_asked,
             _quiet(table.quiet),
+            table.sample_one_in,
         )
     except PolicyRefused as refused:
         raise PolicyRefused(f"{path}: {refused.what}", remedy=refused.remedy) from None

@@ -19,6 +19,7 @@ from fallow.operations.claims import demand_unclaimed, waiting
 from fallow.operations.frozen import frozen_choice, traits
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
+from fallow.operations.looking import look_again
 from fallow.operations.readiness import TIRED
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
@@ -104,7 +105,7 @@ class Commands:
             cycles.wake(tx, row)
 
     def retry(self, person: Person, cycle_id: str, reference: str) -> None:
-        """Look again after the cause was mended: ask the line register, arm refused obligations, clear ATTENTION.
+        """Look again after the cause was mended: ask the line register and platforms, arm refused obligations, clear ATTENTION.
 
         What stays: crime, what the register says of the line, and a claim that is still open. A lock on claims stays too, unseen.
         """
@@ -115,6 +116,7 @@ class Commands:
             cycles.record(tx, row, Kind.RETRY_ORDERED, by=person.person_id, reference=read_reference(reference))
             if line is not None:
                 note_line(tx, row, line, "retry")
+            look_again(tx, self._installation, row)
             for owed in obligations.of_cycle(tx, cycle_id):
                 if owed.status == Status.REFUSED:
                     owed.failures = owed.asked = 0

@@ -19,7 +19,9 @@ from fallow.domain.number import E164
 from fallow.domain.obligations import Status
 from fallow.domain.people import Action, Person
 from fallow.operations.installation import Installation
+from fallow.operations.looking import looking_now
 from fallow.operations.sale import is_demo
+from fallow.store import looks
 from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, ObligationRow, OutboxRow
 
@@ -71,7 +73,7 @@ def released(installation: Installation, person: Person, *, again: bool = False,
     person.demand(Action.EXPORT)
     untold = col(OutboxRow.exported_at).is_(None) | _taken_back()
     with installation.db.read() as tx:
-        return _page(tx, installation, after, _for_sale(tx), true() if again else untold)
+        return _page(tx, installation, after, _for_sale(tx, installation), true() if again else untold)
 
 
 def withheld(installation: Installation, person: Person, *, again: bool = False, after: int = 0) -> list[Released]:
@@ -91,7 +93,7 @@ def withheld(installation: Installation, person: Person, *, again: bool = False,
     person.demand(Action.EXPORT)
     given = col(OutboxRow.exported_at).is_not(None)
     with installation.db.read() as tx:
-        gone = and_(not_(_for_sale(tx)), col(CycleRow.state) != State.REASSIGNED)
+        gone = and_(not_(_for_sale(tx, installation)), col(CycleRow.state) != State.REASSIGNED)
         return _page(tx, installation, after, given, gone, true() if again else not_(_taken_back()))
 
 
@@ -143,10 +145,11 @@ def _page(tx: Tx, installation: Installation, after: int, *conditions: ColumnEle
     ]
 
 
-def _for_sale(tx: Tx) -> ColumnElement[bool]:
+def _for_sale(tx: Tx, installation: Installation) -> ColumnElement[bool]:
     """Judge as ``sale.sell`` does."""
     in_doubt = select(ObligationRow.cycle_id).where(ObligationRow.cycle_id == CycleRow.cycle_id, ObligationRow.status != Status.DISCHARGED)
-    clear = and_(col(CycleRow.held).is_(False), col(CycleRow.attention) == "[]", not_(in_doubt.exists()))
+    unseen = looks.owed_at(looking_now(installation))
+    clear = and_(col(CycleRow.held).is_(False), col(CycleRow.attention) == "[]", not_(in_doubt.exists()), not_(unseen))
     real = true() if is_demo(tx) else col(CycleRow.demo).is_(False)
     return and_(col(CycleRow.state) == State.RESELLABLE, clear, real)
 

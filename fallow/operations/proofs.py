@@ -7,8 +7,8 @@ from datetime import datetime
 from functools import lru_cache
 
 from fallow.domain.errors import FallowError
-from fallow.domain.gate import Proof
-from fallow.domain.obligations import Outcome, TargetKind, shown
+from fallow.domain.gate import Confirmation, Proof
+from fallow.domain.obligations import CLEARED_BY_PLATFORM, Outcome, TargetKind, shown
 from fallow.operations.installation import Installation
 from fallow.platforms.forms import FORMS, AnswerForm
 from fallow.platforms.verifying import VerifyingKey
@@ -87,12 +87,45 @@ def signer(tx: Tx, installation: Installation, row: ObligationRow) -> dict[str, 
     """
     if row.kind != TargetKind.PLATFORM or row.evidence is None or row.outcome == Outcome.ATTESTED:
         return None
-    found = _signed(tx, installation, row)
+    found = _signed(tx, installation, row, str(row.evidence))
     return None if found is None else {"speaker": found[0].speaker_id, "kind": found[1].kind, "fingerprint": found[1].fingerprint}
 
 
-def _signed(tx: Tx, installation: Installation, row: ObligationRow) -> tuple[Kept, VerifyingKey, AnswerForm] | None:
-    kept = installation.inbox.by_digest(tx, str(row.evidence))
+def confirmations(tx: Tx, installation: Installation, owed: Sequence[ObligationRow]) -> tuple[Confirmation, ...]:
+    """Return what platforms said when they were looked at again, for each obligation that cites such a word."""
+    return tuple(_confirmation(tx, installation, row, row.confirmed) for row in owed if row.confirmed is not None)
+
+
+def _confirmation(tx: Tx, installation: Installation, row: ObligationRow, digest: str) -> Confirmation:
+    first, again = (installation.inbox.by_digest(tx, each) for each in (str(row.evidence), digest))
+    later = first is not None and again is not None and first.received_at <= again.received_at and row.evidence != digest
+    genuine = later and _said(tx, installation, row, digest) in CLEARED_BY_PLATFORM
+    return Confirmation(row.target_id, digest, genuine)
+
+
+def _answer(tx: Tx, installation: Installation, row: ObligationRow) -> Proof | None:
+    outcome = _said(tx, installation, row, str(row.evidence))
+    if outcome is None or row.outcome is None:
+        return None
+    # Rows of before say which clearance it was; to the gate all three are one.
+    same = Outcome(row.outcome) if shown(Outcome(row.outcome)) is shown(outcome) else outcome
+    return Proof(row.target_id, TargetKind.PLATFORM, str(row.evidence), True, same)
+
+
+def _said(tx: Tx, installation: Installation, row: ObligationRow, digest: str) -> Outcome | None:
+    """Return what a kept delivery says of an obligation, verified again: None unless it is signed by who may speak for its platform."""
+    signed = _signed(tx, installation, row, digest)
+    if signed is None:
+        return None
+    kept, _, _ = signed
+    try:
+        return _read(kept.delivery.scheme, kept.delivery.body).get(row.reference)
+    except FallowError:
+        return None
+
+
+def _signed(tx: Tx, installation: Installation, row: ObligationRow, digest: str) -> tuple[Kept, VerifyingKey, AnswerForm] | None:
+    kept = installation.inbox.by_digest(tx, digest)
     speaker = None if kept is None else installation.speakers.at(kept.speaker_id, kept.received_at)
     if kept is None or speaker is None or row.target_id not in speaker.speaks_for:
         return None
@@ -103,24 +136,7 @@ def _signed(tx: Tx, installation: Installation, row: ObligationRow) -> tuple[Kep
         return None
 
 
-def _answer(tx: Tx, installation: Installation, row: ObligationRow) -> Proof | None:
-    signed = _signed(tx, installation, row)
-    if signed is None:
-        return None
-    kept, _, _ = signed
-    try:
-        said = _said(kept.delivery.scheme, kept.delivery.body)
-    except FallowError:
-        return None
-    outcome = said.get(row.reference)
-    if outcome is None or row.outcome is None:
-        return None
-    # Rows of before say which clearance it was; to the gate all three are one.
-    same = Outcome(row.outcome) if shown(Outcome(row.outcome)) is shown(outcome) else outcome
-    return Proof(row.target_id, TargetKind.PLATFORM, str(row.evidence), True, same)
-
-
 @lru_cache(maxsize=4)
-def _said(scheme: str, body: bytes) -> Mapping[str, Outcome]:
+def _read(scheme: str, body: bytes) -> Mapping[str, Outcome]:
     # A batch is read for thousands of numbers in a row; what its bytes say never changes.
     return {answer.reference: answer.outcome for answer in FORMS[scheme].read(body)}

@@ -20,7 +20,8 @@ from fallow.operations.forgetting import key_proof, note_keyless
 from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
-from fallow.operations.proofs import proofs
+from fallow.operations.looking import await_looks, draw, looking_now
+from fallow.operations.proofs import confirmations, proofs
 from fallow.operations.readiness import judge_traffic, traffic_of
 from fallow.operations.stages import look_at, seen
 from fallow.store import cycles, holders, obligations
@@ -48,9 +49,14 @@ class Release:
                 note_line(tx, row, line, "gate")
             if _ready(row) and line is None:
                 cycles.wake(tx, row)  # a hold was lifted since the first look, say: the next one asks the register
-            elif _ready(row) and not _being_asked(tx, row):
+            elif _ready(row) and not self._being_asked(tx, row):
                 self._judge(tx, row)
             return seen(row)
+
+    def _being_asked(self, tx: Tx, row: CycleRow) -> bool:
+        """Tell whether a platform is asked again after it took its clearance back, or is yet to confirm: its word wakes the cycle."""
+        owed = obligations.of_cycle(tx, row.cycle_id)
+        return any(each.status == Status.OPEN for each in owed) or await_looks(tx, self._installation, row, owed)
 
     def _judge(self, tx: Tx, row: CycleRow) -> None:
         quiet = frozen_policy(tx, row.policy).quiet
@@ -66,22 +72,21 @@ class Release:
         digest = hashlib.sha256(canonical(_judged(seen_now)).encode()).hexdigest()
         cycles.record(tx, row, Kind.NUMBER_RELEASED, tag=row.tag, gate=digest)
         tx.session.add(OutboxRow(kind="NumberReleased", cycle_id=row.cycle_id, at=tx.now))
+        draw(tx, self._installation, row)
 
 
 def _judged(seen_now: gate.View) -> dict[str, object]:
     """Return the evidence that the gate opened for."""
     holder_key = None if seen_now.holder_key is None else seen_now.holder_key.digest
     proved = sorted([proof.target_id, proof.digest] for proof in seen_now.proofs)
-    return {"proofs": proved, "holder_key": holder_key, "policy": seen_now.cycle.policy}
+    judged: dict[str, object] = {"proofs": proved, "holder_key": holder_key, "policy": seen_now.cycle.policy}
+    if seen_now.confirmations:
+        judged["confirmations"] = sorted([each.target_id, each.digest] for each in seen_now.confirmations)
+    return judged
 
 
 def _ready(row: CycleRow) -> bool:
     return row.state == State.TAGGING and not row.held and row.attention == "[]"
-
-
-def _being_asked(tx: Tx, row: CycleRow) -> bool:
-    """Tell whether a platform is asked again after it took its clearance back: its answer wakes the cycle."""
-    return any(each.status == Status.OPEN for each in obligations.of_cycle(tx, row.cycle_id))
 
 
 def view(tx: Tx, installation: Installation, row: CycleRow) -> gate.View:
@@ -104,6 +109,8 @@ def view(tx: Tx, installation: Installation, row: CycleRow) -> gate.View:
         earliest_release_at=rule.release_at(row.disconnected_at, row.enrolled_at),
         obligations=tuple(obligations.facts(each) for each in owed),
         proofs=proofs(tx, installation, owed),
+        confirmations=confirmations(tx, installation, owed),
+        looking=looking_now(installation),
         holder_key=key_proof(tx, row.cycle_id),
         holder_key_kept=holders.exists(tx, row.cycle_id),
         reminder_due=rule.reminder,

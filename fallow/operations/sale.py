@@ -14,6 +14,7 @@ from fallow.domain.people import Action, Person
 from fallow.domain.reference import read_reference
 from fallow.operations.announcing import owe
 from fallow.operations.installation import Installation
+from fallow.operations.looking import demand_looked_at
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, FactRow, SaleRow, TagRow
@@ -67,7 +68,8 @@ def sell(installation: Installation, person: Person, number: E164, tag: str, ack
 
     Raises:
         PersonRefused, NotKnown, InputRefused: as they say.
-        CommandRefused: not RESELLABLE, held, in doubt since its release, another tag, or a demo cycle outside a demo database.
+        CommandRefused: not RESELLABLE, held, in doubt since its release, yet to be looked at once more as one of the sample, another
+            tag, or a demo cycle outside a demo database.
     """
     person.demand(Action.SELL)
     reference = read_reference(acknowledgement)
@@ -78,6 +80,7 @@ def sell(installation: Installation, person: Person, number: E164, tag: str, ack
         row = cycles.lock_one(tx, found.cycle_id)
         demand(State(row.state), Command.SELL, held=row.held)
         _demand_clear(tx, row)
+        demand_looked_at(tx, installation, row)
         if tag != row.tag:
             what = "The buyer acknowledged another tag than this number's."
             raise CommandRefused(what, remedy="show the buyer the present tag and record their acknowledgement of it.")

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from fallow.domain.errors import LeaseLost, TargetUnavailable
 from fallow.domain.ports import TurnOver
-from fallow.store import leases, obligations, targets
+from fallow.store import leases, looks, obligations, targets
 from fallow.store.engine import Database
 
 _BEAT_EVERY = 1.0
@@ -76,6 +76,7 @@ class Bell:
     def _due(self) -> set[str]:
         due = set[str]()
         with self._db.read() as tx:
+            due |= looks.due_targets(tx, list(self._rung))
             for target_id in [each for each in list(self._rung) if self._rests_until.get(each, -math.inf) <= self._seconds()]:
                 began = self._seconds()
                 due |= obligations.due_targets(tx, {target_id: self._after.get(target_id, ())})
@@ -93,12 +94,7 @@ class Tally:
 
 
 class Rounds(Protocol):
-    """What a lane does over and over at one target.
-
-    Attributes:
-        target_id: at which.
-        lanes: how many lanes do so at once, unless an operator set another number; it may change while they run.
-    """
+    """What a lane does over and over at one target."""
 
     @property
     def target_id(self) -> str:
@@ -107,7 +103,7 @@ class Rounds(Protocol):
 
     @property
     def lanes(self) -> int:
-        """How many lanes do so at once."""
+        """How many lanes do so at once, unless an operator set another number; it may change while they run."""
         ...
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:

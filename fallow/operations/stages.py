@@ -14,6 +14,7 @@ from fallow.operations.forgetting import destroy_holder_key
 from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.operations.lines import ask_line, note_line
+from fallow.operations.looking import await_looks
 from fallow.operations.readiness import await_quiet, demand_reminder
 from fallow.store import cycles, obligations
 from fallow.store.engine import Tx
@@ -77,7 +78,8 @@ class Stages:
     def clear(self, ref: CycleRef, kind: TargetKind) -> Look:
         """Open the stage's obligations if they are not open yet; settle it once all are discharged.
 
-        Settled means that the discharged targets *are* the frozen policy's targets, compared as sets. While a hold is
+        Settled means that the discharged targets *are* the frozen policy's targets, compared as sets, and that each platform with a
+        status query has confirmed its word since. While a hold is
         open nothing is opened and nothing settled. With the last binding, or with a number that is to be returned, the
         holder key goes too, in the same transaction.
         """
@@ -93,7 +95,7 @@ class Stages:
                 obligations.open_all(tx, row, kind, demanded)
                 return seen(row)
             discharged = {each.target_id for each in owed if each.status == Status.DISCHARGED}
-            if discharged != demanded:
+            if discharged != demanded or (kind is TargetKind.PLATFORM and await_looks(tx, self._installation, row, owed)):
                 return seen(row)
             if kind is TargetKind.PLATFORM:
                 destroy_holder_key(tx, row)

@@ -324,6 +324,8 @@ def _obligation(row: ObligationRow) -> dict[str, Any]:
         "status": str(row.status),
         "outcome": row.outcome,
         "evidence": row.evidence,
+        "confirmed": row.confirmed,
+        "looked_at": iso(row.looked_at),
         "attempts": row.attempts,
         "asked": row.asked,
         "failures": row.failures,

@@ -207,7 +207,7 @@ def _check_cancelled(tx: Tx, row: CycleRow, text: str) -> None:
 def _check_attestable(tx: Tx, row: CycleRow, arguments: Mapping[str, str]) -> None:
     owed = {each.target_id: each for each in obligations.of_cycle(tx, row.cycle_id)}.get(arguments["target_id"])
     waits = {attention.target_id for attention in cycles.facts(row).attention}
-    if owed is None or owed.kind != "platform" or owed.status == Status.DISCHARGED or owed.target_id not in waits:
+    if owed is None or owed.kind != "platform" or owed.target_id not in waits:
         what = "Only a platform that refused or stayed silent can be attested."
         raise CommandRefused(what, remedy="name a platform that `fallow numbers show` lists under ATTENTION.")
     document = arguments["document_sha256"]

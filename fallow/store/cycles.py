@@ -22,7 +22,7 @@ from fallow.domain.fold import begin, changes
 from fallow.domain.lifecycle import ACTIVE, State
 from fallow.domain.traffic import Verdict
 from fallow.store.engine import Tx
-from fallow.store.tables import CycleRow, EventRow, ObligationRow
+from fallow.store.tables import CycleRow, EventRow, LookRow, ObligationRow
 
 #: After this long without a look a stage with nothing left to do is woken again: a lost nudge heals.
 STALLED_FOR = timedelta(seconds=30)
@@ -182,10 +182,11 @@ def _stalled(tx: Tx) -> SelectOfScalar[str]:
     open_obligation = select(ObligationRow.cycle_id).where(
         ObligationRow.cycle_id == CycleRow.cycle_id, ObligationRow.status != "DISCHARGED"
     )
+    look = select(LookRow.cycle_id).where(LookRow.cycle_id == CycleRow.cycle_id)
     could_go_on: ColumnElement[bool] = or_(
         col(CycleRow.state) == State.ENROLLED,
         (col(CycleRow.state) == State.QUARANTINED) & (col(CycleRow.release_at) < tx.now - STALLED_FOR) & _unseen_for_long(tx),
-        col(CycleRow.state).in_([State.WIPING, State.UNBINDING, State.TAGGING]) & ~open_obligation.exists(),
+        col(CycleRow.state).in_([State.WIPING, State.UNBINDING, State.TAGGING]) & ~open_obligation.exists() & ~look.exists(),
     )
     return select(CycleRow.cycle_id).where(
         col(CycleRow.state).in_(ACTIVE),

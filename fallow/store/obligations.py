@@ -64,7 +64,7 @@ def still_wanted(tx: Tx, cycle_ids: Iterable[str]) -> set[str]:
 def facts(row: ObligationRow) -> Obligation:
     """Return the row as the domain sees it."""
     outcome = None if row.outcome is None else Outcome(row.outcome)
-    return Obligation(row.target_id, TargetKind(row.kind), Status(row.status), outcome, row.evidence)
+    return Obligation(row.target_id, TargetKind(row.kind), Status(row.status), outcome, row.evidence, row.confirmed)
 
 
 def open_all(tx: Tx, cycle: CycleRow, kind: TargetKind, targets: Iterable[str]) -> None:
@@ -344,6 +344,7 @@ def shift(
 ) -> None:
     """Move one obligation of a locked cycle, with its event and its place in the ATTENTION queue; ``where`` names collections, or why."""
     row.status, row.outcome, row.evidence = status, outcome, evidence
+    row.confirmed = row.looked_at = None  # it was another word that was confirmed
     row.claimed = False
     row.due_at = tx.now if status is Status.OPEN else None
     cycles.record(

@@ -87,7 +87,10 @@ class CycleRow(SQLModel, table=True):
 
 
 class ObligationRow(SQLModel, table=True):
-    """What must be cleared at one target for one cycle. ``due_at`` is when its sender acts next; None: nothing to send."""
+    """What must be cleared at one target for one cycle. ``due_at`` is when its sender acts next; None: nothing to send.
+
+    ``confirmed`` is the digest of the platform's word that it still stands, given at ``looked_at`` to a status query.
+    """
 
     __tablename__ = "obligations"
     __table_args__ = (
@@ -104,11 +107,24 @@ class ObligationRow(SQLModel, table=True):
     due_at: datetime | None = instant(nullable=True)
     deadline_at: datetime | None = instant(nullable=True)
     looked_at: datetime | None = instant(nullable=True)
+    confirmed: str | None = None
     attempts: int = 0
     failures: int = 0
     asked: int = 0
     alone: bool = False
     claimed: bool = False
+
+
+class LookRow(SQLModel, table=True):
+    """A look that is still owed at a platform with a status query: gone once the platform confirmed. ``since``: wanted since then."""
+
+    __tablename__ = "looks"
+    __table_args__ = (Index("ix_looks_due", "target_id", "due_at"),)
+    cycle_id: str = cycle_key(primary=True)
+    target_id: str = Field(primary_key=True)
+    due_at: datetime = instant()
+    since: datetime = instant()
+    tries: int = 0
 
 
 class AttemptRow(SQLModel, table=True):

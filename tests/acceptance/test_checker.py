@@ -1,5 +1,6 @@
 """The checker from outside: silent over a finished run, and loud over each way of corrupting one."""
 
+import asyncio
 import json
 import shutil
 import sqlite3
@@ -13,15 +14,13 @@ from typing import Any
 import pytest
 from corruptions import CORRUPTIONS, lose_an_expected_line, sell_a_held_number, weaken_the_policy
 from corruptions_records import change, rewrite_a_receipt
-from finished_run import FIRST, ROOT, SECOND, finish, step
+from finished_run import FIRST, ROOT, SECOND, finish, send, step, wired_with_looks
 from sqlmodel import select
 
-from fallow.bootstrap import wire
 from fallow.domain.events import canonical
 from fallow.domain.lifecycle import Command
 from fallow.local import crowd
 from fallow.operations.two_person import TwoPerson
-from fallow.settings import Settings
 from fallow.store.tables import CycleRow
 
 
@@ -54,7 +53,7 @@ def test_is_silent_over_an_untouched_run(finished: Path) -> None:
     assert report["violations"] == []
     assert code == 0
     assert report["states"]["RESELLABLE"] >= 4
-    kinds = ("expected", "events", "evidence", "gate", "holder-key", "obligations", "platforms", "records", "tag")
+    kinds = ("expected", "events", "evidence", "gate", "holder-key", "looks", "obligations", "platforms", "records", "tag")
     assert all(report["checked"][kind] > 10 for kind in kinds)
 
 
@@ -98,12 +97,14 @@ def test_names_no_number(folder: Path) -> None:
 
 def attest(folder: Path) -> None:
     """Clear the platform that refused by its own document, as two people do, and take the number to its end."""
-    with wire(Settings(state=folder)) as wired:
+    with wired_with_looks(folder) as wired:
         with wired.installation.db.read() as tx:
             cycle_id = tx.session.exec(select(CycleRow.cycle_id).where(CycleRow.state == "UNBINDING")).one()
         two = TwoPerson(wired.installation)
         arguments = {"target_id": "pennywell-pay", "document_sha256": "ab" * 32}
         two.approve(SECOND, two.propose(FIRST, cycle_id, Command.ATTEST, "letter 12", arguments))
+        step(wired)
+        asyncio.run(send(wired))
         step(wired)
     expected = folder / crowd.EXPECTED
     expected.write_text(expected.read_text().replace("UNBINDING+ATTENTION", "RESELLABLE"))

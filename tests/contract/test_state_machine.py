@@ -16,7 +16,7 @@ from builders_cycles import DOCUMENT, assert_folds, engine, spellings, staff
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
-from machine_ground import Ground
+from machine_looking import Looking, with_looks
 from memory_ports import signed_delivery
 from sqlmodel import col, select
 
@@ -51,14 +51,14 @@ STEPS = ("begin", "end", "wipe", "unbind", "tag", "release")
 AFTER = {State.RESELLABLE: {State.RESELLABLE, State.REASSIGNED, State.RETIRED, State.RETURNED}}
 
 
-class Recycling(Ground):
+class Recycling(Looking):
     """Enrols, ticks, steps, answers, orders and sells in any order; the world around misbehaves."""
 
     @initialize(stages=st.lists(STAGE, min_size=NUMBERS, max_size=NUMBERS))
     def begin(self, stages: list[State]) -> None:
         """Set up an installation with some numbers on their way already."""
         self.folder = tempfile.TemporaryDirectory()
-        self.world: World = an_installation(Path(self.folder.name))
+        self.world: World = with_looks(an_installation(Path(self.folder.name)))
         self.people = vars(staff(self.world))
         self.engine = engine(self.world)
         self.db = self.world.installation.db
@@ -260,7 +260,7 @@ class Recycling(Ground):
         with self.db.read() as tx:
             found = self.world.installation.vault.find(tx, number(index))
         latest = None if found is None else self._row(f"{found.number_id}/{found.last_cycle_no}")
-        events = self._events()
+        events, unseen = self._events(), latest is not None and self._owes_a_look(latest.cycle_id)
         tag = str(latest.tag) if right and latest is not None else "0" * 64
         try:
             sell(self.world.installation, self.people[who], number(index), tag, "form 1")
@@ -269,6 +269,7 @@ class Recycling(Ground):
             return
         assert latest is not None
         assert (latest.state, latest.held, latest.attention, right, who) == (State.RESELLABLE, False, "[]", True, "shop")
+        assert not unseen
 
     @rule()
     def heal(self) -> None:
@@ -331,7 +332,7 @@ class Recycling(Ground):
                 asked = any(each.status == Status.OPEN and each.due_at is not None for each in owed)
                 seen = row.looked_at is not None and row.looked_at >= max(row.release_at, tx.now - SEEN_FOR)
                 timed = row.state == State.QUARANTINED and (row.release_at >= tx.now - STALLED_FOR or seen)
-                waits = row.held or row.attention != "[]" or timed or asked
+                waits = row.held or row.attention != "[]" or timed or asked or self._owes_a_look(row.cycle_id)
                 assert waits or row.wake_at is not None or row.cycle_id in self.going_on, row.cycle_id
 
     @invariant()
@@ -353,6 +354,7 @@ class Recycling(Ground):
 
     def _check_release(self, events: list[Event], at: int) -> None:
         cycle, owed = fold(events[:at])
+        self._check_looked_at(events[:at])
         policy = self.world.installation.policy
         assert {target for target, each in owed.items() if each.kind is TargetKind.RECORDS} == set(policy.record_systems)
         assert {target for target, each in owed.items() if each.kind is TargetKind.PLATFORM} == set(policy.platforms)

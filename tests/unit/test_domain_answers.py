@@ -4,7 +4,7 @@ from itertools import permutations, product
 
 import pytest
 
-from fallow.domain.answers import move
+from fallow.domain.answers import Move, move, seen_again
 from fallow.domain.attention import Reason
 from fallow.domain.obligations import CLEARED_BY_PLATFORM, Outcome, Status
 
@@ -60,3 +60,11 @@ def test_a_refusal_after_a_clearance_closes_the_gate(said: tuple[Outcome, ...]) 
     decisive = [each for each in said if each is not Outcome.ACCEPTED]
 
     assert after(*said) is (Status.REFUSED if decisive[-1] is Outcome.REFUSED else Status.DISCHARGED)
+
+
+@pytest.mark.parametrize("said", Outcome)
+def test_whatever_is_no_clearance_takes_a_clearance_back_at_a_look(said: Outcome) -> None:
+    """Also what means only that somebody is working on it: so something is bound there again."""
+    contradicted = Move(Status.REFUSED, Reason.PLATFORM_CONTRADICTED)
+
+    assert seen_again(said) == (Move(None) if said in CLEARED_BY_PLATFORM else contradicted)

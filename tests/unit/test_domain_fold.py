@@ -45,6 +45,7 @@ CHANGES: dict[Kind, tuple[dict[str, object], dict[str, object]]] = {
     Kind.ATTENTION_CLEARED: ({"attention": "platform-refused:pay"}, {"attention": frozenset()}),
     Kind.OBLIGATIONS_OPENED: ({"target_kind": "records", "targets": ["billing"]}, {}),
     Kind.OBLIGATION_MOVED: ({"target_id": "crm", "status": "DISCHARGED", "outcome": "wiped", "evidence": "e"}, {}),
+    Kind.OBLIGATION_CONFIRMED: ({"target_id": "crm", "evidence": "g"}, {}),
     Kind.STAGE_SETTLED: (
         {"stage": "QUARANTINE", "targets": [], "attempts": 0, "digest": "d"},
         {"settled": ("QUARANTINE",), "state": State.WIPING, "quarantine_ended_at": LATER},
@@ -136,3 +137,17 @@ def test_canonical_json_has_one_form() -> None:
     """Order of keys does not change what is digested, and everything is ASCII."""
     assert canonical({"b": [1], "a": "é"}) == canonical(dict(reversed({"b": [1], "a": "é"}.items()))) == '{"a":"\\u00e9","b":[1]}'
     assert json.loads(canonical({"a": "é"})) == {"a": "é"}
+
+
+def test_a_confirmation_counts_until_the_obligation_moves() -> None:
+    """What a platform said again is kept beside its answer, and gone with it."""
+    opened = Event(Kind.OBLIGATIONS_OPENED, AT, {"target_kind": "platform", "targets": ["pay"]})
+    cleared = Event(Kind.OBLIGATION_MOVED, AT, {"target_id": "pay", "status": "DISCHARGED", "outcome": "clear", "evidence": "e"})
+    seen = Event(Kind.OBLIGATION_CONFIRMED, AT, {"target_id": "pay", "evidence": "f"})
+    refused = Event(Kind.OBLIGATION_MOVED, AT, {"target_id": "pay", "status": "REFUSED", "outcome": "refused", "evidence": "g"})
+
+    _, confirmed = fold([ENROLLED, opened, cleared, seen])
+    _, taken_back = fold([ENROLLED, opened, cleared, seen, refused])
+
+    assert confirmed["pay"] == Obligation("pay", TargetKind.PLATFORM, Status.DISCHARGED, Outcome.CLEAR, "e", "f")
+    assert taken_back["pay"].confirmed is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import Cycle
 from fallow.domain.errors import PolicyRefused
-from fallow.domain.gate import CLOCKS_APART, LINE_CHECK_FRESH_FOR, STAGES, KeyProof, LineStatus, Proof, View, shortfalls
+from fallow.domain.gate import CLOCKS_APART, LINE_CHECK_FRESH_FOR, STAGES, Confirmation, KeyProof, LineStatus, Proof, View, shortfalls
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Category, Obligation, Outcome, Status, TargetKind
 from fallow.domain.policy import Policy
@@ -42,6 +42,11 @@ def owed(target_id: str, **altered: object) -> Obligation:
     return replace(whole, **altered)
 
 
+def confirmation(target_id: str, **altered: object) -> Confirmation:
+    """Return a genuine confirmation."""
+    return replace(Confirmation(target_id, f"c-{target_id}", genuine=True), **altered)
+
+
 def proof(target_id: str, **altered: object) -> Proof:
     """Return genuine evidence for it."""
     collections = frozenset(SYSTEMS.get(target_id, ()))
@@ -65,8 +70,10 @@ GOOD = View(
     cycle=CYCLE,
     policy=POLICY,
     earliest_release_at=NOW - timedelta(days=6),
-    obligations=tuple(owed(each) for each in SAID),
+    obligations=tuple(owed(each, confirmed="c-pay") if each == "pay" else owed(each) for each in SAID),
     proofs=tuple(proof(each) for each in SAID),
+    confirmations=(confirmation("pay"),),
+    looking=frozenset({"pay", "bank"}),  # two people attested for the bank: nobody asks after that
     holder_key=KeyProof("e-key", genuine=True),
     holder_key_kept=False,
     reminder_due=True,
@@ -181,6 +188,16 @@ ONE_SHORTFALL: dict[str, tuple[Damage, str]] = {
     **{f"{each} has no evidence": (without_proof(each), f"without genuine evidence: {each}") for each in SAID},
     **{f"{each} not genuine": (on_proof(each, genuine=False), f"without genuine evidence: {each}") for each in SAID},
     **{f"{each} other digest": (on_proof(each, digest="other"), f"without genuine evidence: {each}") for each in SAID},
+    "a platform that looks not looked at": (on_view(looking=frozenset({"pay", "bank", "chat"})), "not looked at again: chat"),
+    "a confirmation nobody finds": (on_view(confirmations=()), "confirmations that are not genuine: pay"),
+    "a confirmation not genuine": (on_view(confirmations=(confirmation("pay", genuine=False),)), "not genuine: pay"),
+    "another confirmation": (on_view(confirmations=(confirmation("pay", digest="other"),)), "not genuine: pay"),
+    "one platform's confirmation for another": (on_view(confirmations=(confirmation("chat", digest="c-pay"),)), "not genuine: chat, pay"),
+    "a confirmation too many": (on_view(confirmations=(confirmation("pay"), confirmation("chat"))), "not genuine: chat"),
+    "the first answer for a confirmation": (
+        lambda view: on_view(confirmations=(confirmation("pay", digest="e-pay"),))(on_obligation("pay", confirmed="e-pay")(view)),
+        "confirmed by the first answer once more: pay",
+    ),
     "evidence says something else": (on_proof("pay", outcome=Outcome.CLEAR), "without genuine evidence: pay"),
     "evidence of nobody's": (
         with_more(proofs=(proof("stranger"),)),
@@ -213,6 +230,11 @@ SHORTFALLS: dict[str, tuple[Damage, str]] = {
         "record systems opened differ from the policy: stranger",
     ),
     "a platform as a record system": (on_obligation("pay", kind=RECORDS), "platforms opened differ from the policy: pay"),
+    "a confirmation that nothing cites": (on_obligation("pay", confirmed=None), "confirmations that are not genuine: pay"),
+    "a platform that looks and nobody looked at": (
+        lambda view: on_view(confirmations=())(on_obligation("pay", confirmed=None)(view)),
+        "platforms not looked at again: pay",
+    ),
     "one platform for two": (
         lambda view: with_more(obligations=(owed("pay", evidence="e-2"),), proofs=(proof("pay", digest="e-2"),))(
             without_obligation("chat")(view)
@@ -261,6 +283,8 @@ def test_each_wider_defect_is_named_among_what_follows_from_it(defect: str) -> N
         lambda view: policy_without(quiet=None)(on_view(traffic=None)(view)),
         lambda view: on_view(reminder_due=False)(on_cycle(reminded_at=None)(view)),
         on_cycle(release_at=NOW),
+        on_view(looking=frozenset()),
+        on_view(looking=frozenset({"stranger"})),
         on_proof("crm", read_back_at=ENDED_AT - CLOCKS_APART),
         on_view(earliest_release_at=NOW),
         on_cycle(demo=True),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import carrier, endings, gate, histories, holder_keys, ledger, platforms
+from . import carrier, endings, gate, histories, holder_keys, ledger, looking, platforms
 from .evidence import Evidence
 from .terms import check_against_files, read_terms
 from .verdict import Verdict
@@ -52,7 +52,7 @@ def _check(world: World, options: argparse.Namespace, verdict: Verdict) -> list[
     for terms in read_terms(Verdict(), world.ledger["policies"]).values():
         with verdict.reading("policy", f"policy {terms.name} or its files"):
             check_against_files(verdict, terms, paths.policy, paths.records, paths.platforms)
-    for part in (endings, ledger, gate, holder_keys, carrier, platforms):
+    for part in (endings, ledger, gate, holder_keys, carrier, platforms, looking):
         with verdict.reading(part.__name__.rpartition(".")[2], "something"):
             part.check(world, verdict)
     with verdict.reading("evidence", "something"):

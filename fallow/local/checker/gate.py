@@ -86,11 +86,13 @@ def _released(case: Case, seen: Past, verdict: Verdict) -> datetime:
         verdict.demand("gate", holds=False, what=f"{where}: released without an event")
         return instant(case.cycle["state_at"])
     body = json.loads(release["body"])
-    judged = {
+    judged: dict[str, object] = {
         "proofs": sorted([target, owed.evidence] for target, owed in seen.obligations.items()),
         "holder_key": None if seen.key_gone is None else seen.key_gone["evidence"],
         "policy": case.cycle["policy"],
     }
+    confirmed = sorted([target, owed.confirmed] for target, owed in seen.obligations.items() if owed.confirmed)
+    judged |= {"confirmations": confirmed} if confirmed else {}
     verdict.demand("gate", body["gate"] == sha256(canonical(judged)), f"{where}: the gate judged other evidence")
     verdict.demand("gate", body["tag"] == seen.tag, f"{where}: released under another tag")
     return instant(release["at"])

@@ -68,8 +68,9 @@ def _read(name: str, stored: object) -> object:
 
 
 def _obligations_folded(case: Case, verdict: Verdict) -> None:
-    folded = {target: (owed.kind, owed.status, owed.outcome, owed.evidence) for target, owed in case.past.obligations.items()}
-    stored = {target: (row["kind"], row["status"], row["outcome"], row["evidence"]) for target, row in case.owed.items()}
+    columns = ("kind", "status", "outcome", "evidence", "confirmed")
+    folded = {target: tuple(getattr(owed, name) for name in columns) for target, owed in case.past.obligations.items()}
+    stored = {target: tuple(row[name] for name in columns) for target, row in case.owed.items()}
     differ = sorted(target for target in folded.keys() | stored.keys() if folded.get(target) != stored.get(target))
     verdict.demand("obligations", not differ, f"cycle {case.cycle_id}: obligations are not what the events tell: {', '.join(differ)}")
 

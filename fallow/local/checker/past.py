@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ _POSSIBLE = {
     "NumberWithdrawn": _EARLY,
     "NumberRetired": {*_EARLY, "WIPING", "UNBINDING", "TAGGING", "RESELLABLE"},
     "NumberReturned": {"UNBINDING", "TAGGING", "RESELLABLE"},
+    "ObligationConfirmed": {"UNBINDING", "TAGGING", "RESELLABLE"},
     "HolderKeyDestroyed": {"UNBINDING", "TAGGING", "RECLAIMED", "RETIRED", "WITHDRAWN", "RETURNED"},
 }
 _NOT_WHILE_HELD = {
@@ -45,6 +46,7 @@ class Owed:
     status: str = "OPEN"
     outcome: str | None = None
     evidence: str | None = None
+    confirmed: str | None = None
 
 
 @dataclass
@@ -117,6 +119,8 @@ class Past:
             case "ObligationMoved":
                 kind_owed = self.obligations[body["target_id"]].kind
                 self.obligations[body["target_id"]] = Owed(kind_owed, body["status"], body["outcome"], body["evidence"])
+            case "ObligationConfirmed":
+                self.obligations[body["target_id"]] = replace(self.obligations[body["target_id"]], confirmed=body["evidence"])
             case "StageSettled":
                 stage = body["stage"]
                 self.state, self.settled[stage], self.settled_at[stage] = _AFTER_STAGE[stage], body, at

@@ -15,6 +15,7 @@ from .verdict import Verdict
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _ASKS = ("country", "class", "carrier", "pool", "reason")
+_ONE_IN = 20
 CATEGORIES = {"payment", "social", "bank", "shop", "game", "government", "call-label"}
 
 
@@ -29,6 +30,7 @@ class Terms:
         rules: as frozen.
         not_asked: categories outside the policy.
         quiet: the quiet rule as frozen, or None.
+        sample_one_in: of so many released numbers one is looked at before it is sold; 0: none.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Terms:
     rules: list[Row]
     not_asked: list[str]
     quiet: Row | None
+    sample_one_in: int
 
     def demanded(self, kind: str) -> set[str]:
         """Return the targets of a kind, "records" or "platform"."""
@@ -63,7 +66,9 @@ def read_terms(verdict: Verdict, rows: list[Row]) -> dict[str, Terms]:
             verdict.demand("policy", sha256(canonical(body)) == row["digest"], f"policy {row['digest'][:12]} was altered")
             systems = {system: set(collections) for system, collections in body["record_systems"].items()}
             name = f"{body['policy_id']} v{body['version']}"
-            read[row["digest"]] = Terms(name, systems, body["platforms"], body["rules"], body["not_asked"], body.get("quiet"))
+            read[row["digest"]] = Terms(
+                name, systems, body["platforms"], body["rules"], body["not_asked"], body.get("quiet"), body.get("sample_one_in", 0)
+            )
     return read
 
 
@@ -83,6 +88,7 @@ def check_against_files(verdict: Verdict, terms: Terms, policy: Path, records: P
     verdict.demand(
         "policy", _quiet(asked.get("quiet")) == terms.quiet, f"policy {terms.name} was frozen with another quiet rule than its file's"
     )
+    verdict.demand("policy", terms.sample_one_in == asked.get("sample_one_in", _ONE_IN), f"policy {terms.name} draws another sample")
 
 
 def _of_holders(system: Row) -> Iterator[str]:

@@ -115,6 +115,7 @@ class World:
     simulator: Tables
     simulator_log: list[Row]
     public_keys: Mapping[str, list[str]]
+    looking: set[str]
     lines: list[Line]
     cases: list[Case] = field(default_factory=list)
     _grouped: dict[str, defaultdict[str, list[Row]]] = field(default_factory=dict)
@@ -150,6 +151,7 @@ def read_world(paths: Paths, verdict: Verdict) -> World:
         simulator=tables(paths.simulator),
         simulator_log=[json.loads(text) for text in paths.simulator_log.read_text("utf-8").splitlines()],
         public_keys={platform["id"]: platform["public_keys"] for platform in platforms},
+        looking={platform["id"] for platform in platforms if platform.get("status_url")},
         lines=[line for pair in paths.files for line in _lines(pair, ledger["batches"], keyring)],
     )
     world.cases = list(_cases(world, verdict))

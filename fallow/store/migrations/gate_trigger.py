@@ -1,6 +1,7 @@
 """The gate's last bar, in the database itself: no statement can make a cycle RESELLABLE with an obligation open, or sell another.
 
-Since schema 0003 neither with a holder key that is still there, or whose destruction has no event.
+Since schema 0003 neither with a holder key that is still there, or whose destruction has no event. Since schema 0004 neither is
+done while a look at a platform is owed.
 
 It knows less than ``fallow.domain.gate`` (no evidence, no policy); it is there for statements that never asked the gate.
 """
@@ -71,3 +72,23 @@ POSTGRESQL_OF_STATE = (
     "CREATE TRIGGER gate BEFORE INSERT OR UPDATE OF state ON cycles FOR EACH ROW EXECUTE FUNCTION fallow_gate()",
     "CREATE TRIGGER gate_keys BEFORE UPDATE OF state ON cycles FOR EACH ROW EXECUTE FUNCTION fallow_gate_keys()",
 )
+#: The bar of schema 0004: neither released nor sold while a look is owed.
+_LOOKED_WHEN = "(NEW.state = 'RESELLABLE' OR NEW.state = 'REASSIGNED') AND OLD.state <> NEW.state"
+_UNSEEN = "EXISTS (SELECT 1 FROM looks l WHERE l.cycle_id = NEW.cycle_id)"
+_UNSEEN_MESSAGE = "the gate: RESELLABLE and REASSIGNED need every look that is owed"
+SQLITE_LOOKS = (
+    f"""CREATE TRIGGER gate_looks BEFORE UPDATE OF state ON cycles WHEN {_LOOKED_WHEN} AND {_UNSEEN}
+    BEGIN SELECT RAISE(ABORT, '{_UNSEEN_MESSAGE}'); END""",
+)
+SQLITE_LOOKS_DOWN = ("DROP TRIGGER gate_looks",)
+POSTGRESQL_LOOKS = (
+    f"""CREATE FUNCTION fallow_gate_looks() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF {_UNSEEN} THEN
+            RAISE EXCEPTION '{_UNSEEN_MESSAGE}';
+        END IF;
+        RETURN NEW;
+    END $$""",
+    f"CREATE TRIGGER gate_looks BEFORE UPDATE ON cycles FOR EACH ROW WHEN ({_LOOKED_WHEN}) EXECUTE FUNCTION fallow_gate_looks()",
+)
+POSTGRESQL_LOOKS_DOWN = ("DROP TRIGGER gate_looks ON cycles", "DROP FUNCTION fallow_gate_looks()")

@@ -12,24 +12,27 @@ branch_labels = None
 depends_on = None
 
 _TARGETS = ("paused_at", "paused_by", "rate_per_second", "batch", "lanes")
-_OBLIGATIONS = ("deadline_at", "looked_at")
-_TABLES = ("platforms", "platform_proposals", "registry_events", "exchanges")
+_INSTANTS = ("deadline_at", "looked_at")
+_OBLIGATIONS = (*_INSTANTS, "confirmed")
+_TABLES = ("looks", "platforms", "platform_proposals", "registry_events", "exchanges")
 
 
 def upgrade() -> None:
     """Apply."""
-    for name in _OBLIGATIONS:
+    for name in _INSTANTS:
         op.add_column("obligations", sa.Column(name, Instant(), nullable=True))
     never_claimed = sa.text("attempts = 0")
     op.create_index(
         "ix_obligations_new", "obligations", ["target_id", "due_at"], sqlite_where=never_claimed, postgresql_where=never_claimed
     )
+    op.add_column("obligations", sa.Column("confirmed", sa.Text(), nullable=True))
     op.add_column("targets", sa.Column("paused_at", Instant(), nullable=True))
     op.add_column("targets", sa.Column("paused_by", sa.Text(), nullable=True))
     op.add_column("targets", sa.Column("rate_per_second", sa.Float(), nullable=True))
     op.add_column("targets", sa.Column("batch", sa.Integer(), nullable=True))
     op.add_column("targets", sa.Column("lanes", sa.Integer(), nullable=True))
     _create_registry()
+    _create_looks()
     op.create_table(
         "exchanges",
         _serial("exchange_id"),
@@ -53,6 +56,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
+    for statement in gate_trigger.SQLITE_LOOKS_DOWN if _is_sqlite() else gate_trigger.POSTGRESQL_LOOKS_DOWN:
+        op.execute(statement)
     for table in _TABLES:
         op.drop_table(table)
     op.drop_index("ix_obligations_new", "obligations")
@@ -95,6 +100,26 @@ def _create_registry() -> None:
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
     )
+
+
+def _create_looks() -> None:
+    op.create_table(
+        "looks",
+        sa.Column("cycle_id", sa.Text(), nullable=False),
+        sa.Column("target_id", sa.Text(), nullable=False),
+        sa.Column("due_at", Instant(), nullable=False),
+        sa.Column("since", Instant(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["cycle_id"], ["cycles.cycle_id"]),
+        sa.PrimaryKeyConstraint("cycle_id", "target_id"),
+    )
+    op.create_index("ix_looks_due", "looks", ["target_id", "due_at"])
+    for statement in gate_trigger.SQLITE_LOOKS if _is_sqlite() else gate_trigger.POSTGRESQL_LOOKS:
+        op.execute(statement)
+
+
+def _is_sqlite() -> bool:
+    return op.get_bind().dialect.name == "sqlite"
 
 
 def _serial(name: str) -> sa.Column[int]:
