@@ -89,4 +89,5 @@ def _writing(dialect: str) -> Update:
     relation = given(dialect, reference=str, status=str, outcome=str, evidence=str)
     values = {name: relation.c[name] for name in ("status", "outcome", "evidence")}
     statement = update(_obligations).where(_obligations.c.reference == relation.c.reference)
-    return statement.values(**values, claimed=False, due_at=null())
+    # It was another word that had been confirmed.
+    return statement.values(**values, claimed=False, due_at=null(), confirmed=null(), looked_at=null())
