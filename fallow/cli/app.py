@@ -8,6 +8,7 @@ import typer
 from fallow.cli import (
     access,
     enrolling,
+    exchanging,
     feeding,
     holding,
     installing,
@@ -105,4 +106,6 @@ app.add_typer(records, name="records")
 
 platforms.command(epilog=_EXITS)(platform.sandbox)
 platforms.command(epilog=_EXITS)(platform.trigger)
+platforms.command(epilog=_EXITS)(exchanging.log)
+platforms.command(epilog=_EXITS)(exchanging.replay)
 app.add_typer(platforms, name="platform")
