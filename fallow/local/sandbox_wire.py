@@ -16,7 +16,7 @@ from fallow.platforms.protocol import render_items
 #: Ofcom's range of mobile numbers that nobody ever gets: 07700 900000 to 900999.
 NUMBERS = tuple(E164(f"+447700900{tail:03d}") for tail in range(1000))
 PING_TYPE, PONG_TYPE = "fallow.ping.v1", "fallow.pong.v1"
-_LEFT_FOR = timedelta(days=90)
+_LEFT_FOR, _ANSWER_WITHIN = timedelta(days=90), timedelta(days=5)
 
 
 class Inventor:
@@ -27,8 +27,9 @@ class Inventor:
 
     def items(self, count: int, *, reminder: bool = False) -> list[UnbindItem]:
         """Return that many items."""
-        until = datetime.now(UTC).replace(microsecond=0) - _LEFT_FOR
-        return [UnbindItem(_opaque("ref_"), number, until, reminder) for number in itertools.islice(self._numbers, count)]
+        now = datetime.now(UTC).replace(microsecond=0)
+        numbers = itertools.islice(self._numbers, count)
+        return [UnbindItem(_opaque("ref_"), number, now - _LEFT_FOR, reminder, now + _ANSWER_WITHIN) for number in numbers]
 
 
 def reminded(items: Sequence[UnbindItem]) -> list[UnbindItem]:

@@ -1,6 +1,7 @@
 """The delivery log by pages and by owner; a kept callback verified, shown and applied again without effect."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,15 @@ def test_a_replay_does_not_undo_what_came_later(world: World) -> None:
     assert [(each.said, each.status, each.settled_by_it) for each in found.answers] == [(Outcome.ACCEPTED, "DISCHARGED", False)]
     with world.installation.db.read() as tx:
         assert [row.outcome for row in obligations.of_cycle(tx, cycle_of(world)) if row.reference == reference] == [Outcome.CLEAR]
+
+
+def test_a_replay_that_changed_something_is_no_harmless_one(world: World) -> None:
+    """An obligation that moved, or another acknowledgement, is what the command's exit code tells."""
+    _, delivery_id = answered(world)
+    found = replay(world.installation, a_person(world, Role.OPERATOR), "alpha-pay", delivery_id)
+
+    assert not replace(found, answers=(replace(found.answers[0], moved=True),)).harmless
+    assert not replace(found, again="{}").harmless
 
 
 def test_a_callback_that_was_altered_is_not_replayed(world: World) -> None:
