@@ -83,10 +83,9 @@ class PartnerService:
             return 200, json.dumps({"type": "fallow.pong.v1", "challenge": asked["challenge"]}).encode()
         items = asked["items"]
         self.numbers |= {item["number"] for item in items}
-        if "small" in self.vices and len(items) > 100:
-            return 413, b""
-        if "conflict" in self.vices and any(item["reference"] in self.said for item in items):
-            return 409, b""
+        refusal = self._refusal(asked)
+        if refusal:
+            return refusal, b""
         answers = [{"reference": item["reference"], "outcome": self._act(item["reference"])} for item in items]
         if "foreign" in self.vices:
             answers[0]["reference"] = "ref_" + "a" * 26
@@ -117,6 +116,15 @@ class PartnerService:
         now = int(given[1] or 0) if "timeless" in self.vices else None
         return bool(SNIPPET.verify(*given, body, [self.engine_key], now))
 
+    def _refusal(self, asked: dict[str, Any]) -> int:
+        """Return the status of a refusal that no page asks for; 0: none."""
+        shows = {
+            "closed-schema": (400, "sandbox_field" in asked),
+            "small": (413, len(asked["items"]) > 100),
+            "conflict": (409, any(item["reference"] in self.said for item in asked["items"])),
+        }
+        return next((status for vice, (status, does) in shows.items() if does and vice in self.vices), 0)
+
     def _act(self, reference: str) -> str:
         with self.lock:
             if "forgetful" in self.vices and reference in self.said:
@@ -128,6 +136,7 @@ class PartnerService:
             return
         for start in range(0, len(answers), _MOST_ANSWERS):
             body = json.dumps({"answers": answers[start : start + _MOST_ANSWERS]}).encode()
+            body += b" " * 70_000 * ("wordy" in self.vices)
             caller = threading.Thread(target=self._call, args=(new_id(), body), daemon=True)
             self.callers.append(caller)
             caller.start()

@@ -17,6 +17,8 @@ from fallow.platforms.protocol import Answer
 from fallow.platforms.signing import ID_HEADER, PublicKey, SigningKey
 
 _FORM = FORMS["webhook"]
+#: Longest callback by the end of its path.
+_LONGEST = {"/answers": 64 * 1024, "/answers/batch": 4 * 1024 * 1024}
 _REFERENCE = re.compile(rb"ref_[a-z2-7]{26}")
 
 
@@ -101,9 +103,12 @@ class Book:
 
     async def take(self, exchange: Exchange) -> Response:
         """Answer one callback as the engine would."""
-        if exchange.method != "POST" or not exchange.path.endswith("/answers"):
+        longest = next((most for end, most in _LONGEST.items() if exchange.path.endswith(end)), 0)
+        if exchange.method != "POST" or not longest:
             self.say(f"← {exchange.method} {exchange.path}: 404; callbacks go to …/answers by POST")
             return json_response(404, {"error": "path-not-known"})
+        if len(exchange.body) > longest:
+            return await self._refuse(413, exchange.body, f"is longer than {longest} bytes", "send fewer answers in one body")
         now = datetime.now(UTC)
         try:
             delivery = _FORM.receive(exchange.headers, exchange.body, self.keys, now)

@@ -88,15 +88,18 @@ class SandboxEngine:
         wrong = base64.b64encode(bytes(64)).decode()
         return {**headers, SIGNATURE_HEADER: f"v9,x v1a,%%% v1a,{wrong} {headers[SIGNATURE_HEADER]}"}
 
-    async def ask(self, items: Sequence[UnbindItem], signer: Signer | None = None, way: Way | None = None) -> Heard:
+    async def ask(
+        self, items: Sequence[UnbindItem], signer: Signer | None = None, way: Way | None = None, body: bytes | None = None
+    ) -> Heard:
         """Send one request and read the answers in its response.
 
         Args:
             items: what is asked.
             signer: makes the headers; the engine's own where nothing is given.
             way: sends them; the engine's own transport where nothing is given.
+            body: another wording of the same request.
         """
-        body = unbind_body(items)
+        body = unbind_body(items) if body is None else body
         headers = (signer or self.signed)(body)
         self.book.open(items)
         heard = await self._heard(items, way or self.post, headers, body)

@@ -15,6 +15,7 @@ class Play(StrEnum):
     UNKNOWN_REFERENCE = "unknown-reference"
     THOUSAND = "thousand"
     TWO_SIGNATURES = "two-signatures"
+    NEW_FIELD = "new-field"
     CUT = "cut"
     SLOW_LINE = "slow-line"
     BUSY_CALLBACK = "busy-callback"
@@ -38,6 +39,7 @@ ABOUT: dict[Play, str] = {
     Play.UNKNOWN_REFERENCE: "a reminder of a reference that the platform never saw",
     Play.THOUSAND: "one batch of 1,000 numbers, or of --batch",
     Play.TWO_SIGNATURES: "garbage and a wrong signature before the good one",
+    Play.NEW_FIELD: "a request with fields that no page mentions yet",
     Play.CUT: "a connection that ends at the first byte of the answer, then the same again",
     Play.SLOW_LINE: "a request that stops half-way, with another meanwhile; its answer is read a few bytes at a time",
     Play.BUSY_CALLBACK: "a callback that is answered 503 the first time",

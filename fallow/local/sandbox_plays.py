@@ -11,7 +11,7 @@ from fallow.local.sandbox_book import Fault
 from fallow.local.sandbox_engine import Heard, SandboxEngine, Signer
 from fallow.local.sandbox_names import Play
 from fallow.local.sandbox_sockets import Pause
-from fallow.local.sandbox_wire import demand_pong, new_challenge, ping_body, reminded
+from fallow.local.sandbox_wire import demand_pong, new_challenge, ping_body, reminded, unbind_body, with_new_fields
 from fallow.platforms.signing import SigningKey, new_delivery_id, sign
 
 _AN_HOUR = timedelta(hours=1)
@@ -100,6 +100,12 @@ async def two_signatures(engine: SandboxEngine) -> Fault | None:
     return await _settled(engine, items, await engine.ask(items, engine.signed_behind_garbage))
 
 
+async def new_field(engine: SandboxEngine) -> Fault | None:
+    """Say more than today's page knows: a platform ignores it."""
+    items = engine.invent.items(1)
+    return await _settled(engine, items, await engine.ask(items, body=with_new_fields(unbind_body(items))))
+
+
 async def cut(engine: SandboxEngine) -> Fault | None:
     """Hang up before the answer, then ask again."""
     items = engine.invent.items(1)
@@ -184,6 +190,7 @@ PLAYS: dict[Play, Plays] = {
     Play.UNKNOWN_REFERENCE: unknown_reference,
     Play.THOUSAND: thousand,
     Play.TWO_SIGNATURES: two_signatures,
+    Play.NEW_FIELD: new_field,
     Play.CUT: cut,
     Play.SLOW_LINE: slow_line,
     Play.BUSY_CALLBACK: busy_callback,

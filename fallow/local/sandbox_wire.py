@@ -42,6 +42,13 @@ def unbind_body(items: Sequence[UnbindItem]) -> bytes:
     return render_items(items)
 
 
+def with_new_fields(body: bytes) -> bytes:
+    """Return a request's body with a field more, outside and in each item: what a later engine may send."""
+    asked = json.loads(body)
+    items = [{**item, "sandbox_field": {"nested": []}} for item in asked["items"]]
+    return json.dumps({**asked, "sandbox_field": True, "items": items}, separators=(",", ":")).encode()
+
+
 def ping_body(challenge: str) -> bytes:
     """Return the body of a ping."""
     return json.dumps({"type": PING_TYPE, "challenge": challenge}, separators=(",", ":")).encode()

@@ -33,6 +33,8 @@ VICES = [
     ("forgetful", False, {Play.REPEAT, Play.LATE_REPEAT, Play.AT_ONCE, Play.REMINDER}, "two different things"),
     ("conflict", False, {Play.REMINDER, Play.REPEAT, Play.LATE_REPEAT, Play.AT_ONCE, Play.CUT}, "with 409"),
     ("foreign", False, ANSWERED, "did not ask"),
+    ("closed-schema", False, {Play.NEW_FIELD}, "with 400"),
+    ("wordy", True, ANSWERED, "longer than 65536 bytes"),
     ("small", False, {Play.THOUSAND}, "--batch"),
     ("silent", True, ANSWERED, "without an answer"),
     ("giving-up", True, {Play.BUSY_CALLBACK}, "same webhook-id"),
