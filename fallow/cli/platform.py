@@ -136,8 +136,12 @@ def _signing_key(file: Path | None) -> "SigningKey":
     except (OSError, UnicodeDecodeError) as error:
         what = f"The sandbox's key can't be read from {file} ({type(error).__name__})."
         raise InputRefused(what, remedy="name a file that you may read, or one that is not there yet.") from None
-    file.touch(mode=0o600)
-    file.write_text(f"{made.text}\n", "ascii")
+    try:
+        file.touch(mode=0o600)
+        file.write_text(f"{made.text}\n", "ascii")
+    except OSError as error:
+        what = f"The sandbox's key can't be kept in {file} ({type(error).__name__})."
+        raise InputRefused(what, remedy="name a file in a folder that is there and that you may write.") from None
     return made
 
 

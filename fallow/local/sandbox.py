@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from fallow.domain.errors import InputRefused
 from fallow.local.sandbox_book import Book
 from fallow.local.sandbox_engine import SandboxEngine
 from fallow.local.sandbox_names import ABOUT, FORGED, Play
@@ -67,10 +68,14 @@ async def sandbox(terms: Terms, say: Callable[[str], None]) -> AsyncIterator[tup
     """Take callbacks until the end of the block; yield the engine and the callback URL. ``say`` takes a line for each exchange.
 
     Raises:
-        OSError: the port is taken.
+        InputRefused: nothing can listen there.
     """
     book = Book(terms.keys, terms.key, say)
-    server, port = await listen(terms.port, book.take, terms.host)
+    try:
+        server, port = await listen(terms.port, book.take, terms.host)
+    except OSError as error:
+        what = f"Callbacks can't be taken at {terms.host}:{terms.port} ({type(error).__name__})."
+        raise InputRefused(what, remedy="give an address of this machine by --host, and a free port by --port.") from None
     engine = SandboxEngine(terms.endpoint, terms.key, book, terms.wait, terms.timeout, terms.batch)
     try:
         yield engine, f"http://{terms.host}:{port}/v1/platforms/sandbox/answers"

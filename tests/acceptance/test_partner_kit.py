@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, Ran, assert_one_clear_line
+from command_line import NOWHERE, ROOT, CommandLine, Ran, assert_one_clear_line
 from partner_service import PartnerService, serving
 
 from fallow.domain.errors import TargetUnavailable
@@ -112,8 +112,12 @@ async def test_a_service_that_does_not_listen_is_said_so() -> None:
 
 
 def test_every_play_is_played_and_explained() -> None:
-    """The list of plays, their code and their explanations name the same."""
+    """The list of plays, their code, their explanations and docs/partner-kit.md name the same."""
+    page = (ROOT / "docs" / "partner-kit.md").read_text("utf-8")
+    listed = re.findall(r"`([a-z-]+)`", "".join(re.findall(r"(?m)^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", page)))
+
     assert set(Play) == PLAYS.keys() == ABOUT.keys()
+    assert listed == list(Play)
 
 
 @pytest.fixture(name="cli")
@@ -196,8 +200,11 @@ def test_the_sandboxs_key_is_made_once(cli: CommandLine, tmp_path: Path) -> None
         (["--url", "https://10.0.0.1/x", "--allow-loopback"], 1),
         (["--url", "https://example.com/x", "--public-key", "whpk_AAAA"], 4),
         (["--url", "https://example.com/x", "--key", "."], 2),
+        (["--url", "https://example.com/x", "--key", "no/such/folder/key"], 1),
+        (["--url", "https://example.com/x", "--host", "192.0.2.1"], 1),
+        (["--url", f"http://{NOWHERE}/x"], 1),
     ],
-    ids=["loopback", "private", "no key", "a folder"],
+    ids=["loopback", "private", "no key", "a folder", "no folder", "not our address", "nowhere"],
 )
 def test_what_can_not_be_played_is_refused(cli: CommandLine, changed: list[str], code: int) -> None:
     """A wrong URL or key is one clear line with its remedy, before anything is sent."""

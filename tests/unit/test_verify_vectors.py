@@ -60,6 +60,7 @@ def test_there_are_enough_of_each_kind() -> None:
     refused = {case["name"] for case in VERIFY if case["expected"] == "refused"}
 
     assert len({case["name"] for case in VERIFY}) == len(VERIFY)
+    assert f"There are {len(VERIFY)} messages to\nverify" in (FOLDER.parents[1] / "docs" / "partner-kit.md").read_text("utf-8")
     for scheme in ("v1a", "v1"):
         assert counted[scheme, "ok"] >= 20
         assert counted[scheme, "refused"] >= 40
