@@ -9,9 +9,10 @@ from fallow.api.messages import AfterCycle, AfterReference, BatchId, CycleNo, Li
 from fallow.domain.cycle import CycleRef
 from fallow.domain.errors import NotKnown
 from fallow.domain.lifecycle import State
-from fallow.operations import outlook, status
+from fallow.operations import exchanges, outlook, status
 
 _Days = Annotated[int, Query(ge=1, le=outlook.LONGEST_FORECAST)]
+_BeforeExchange = Annotated[int | None, Query(ge=1, description="the last exchange_id of the page before")]
 _AfterHold = Annotated[str | None, Query(pattern="^h_[a-z2-7]{26}$", description="the last hold_id of the page before")]
 
 
@@ -82,3 +83,11 @@ def list_own_requests(
         raise NotKnown(what, remedy="ask with the platform id that the key was made for.")
     page = status.own_requests(here, person, after=after, limit=limit)
     return {"requests": page, "next": page[-1]["reference"] if len(page) == limit else None}
+
+
+def list_exchanges(
+    here: Here, person: Caller, platform_id: PlatformId, before: _BeforeExchange = None, limit: Limit = 100
+) -> dict[str, Any]:
+    """List what was exchanged with a platform, latest first, never a body; a platform sees its own: pass `next` as `before`."""
+    page = exchanges.delivery_log(here, person, platform_id, before=before, limit=limit)
+    return {"exchanges": page, "next": page[-1]["exchange_id"] if len(page) == limit else None}

@@ -38,6 +38,7 @@ ROUTES = (
     Route("POST", "/v1/platforms/{platform_id}/answers", answers.take_answers, Open.SIGNED),
     Route("POST", "/v1/platforms/{platform_id}/answers/batch", answers.take_batch, Open.SIGNED, BATCH),
     Route("GET", "/v1/platforms/{platform_id}/requests", reading.list_own_requests, Action.READ_OWN_REQUESTS),
+    Route("GET", "/v1/platforms/{platform_id}/exchanges", reading.list_exchanges, Action.READ_EXCHANGES),
     Route("POST", "/v1/batches", ordering.enrol, Action.ENROL, UPLOAD),
     Route("GET", "/v1/batches/{batch_id}", reading.show_batch, Action.READ),
     Route("POST", "/v1/traffic", feeding.feed_traffic, Action.ENROL, UPLOAD),

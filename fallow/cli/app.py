@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from fallow.cli import access, enrolling, feeding, holding, installing, listing, ordering, outlook, recording, rotating, running, selling
+from fallow.cli import (
+    access,
+    enrolling,
+    exchanging,
+    feeding,
+    holding,
+    installing,
+    listing,
+    ordering,
+    outlook,
+    platform,
+    recording,
+    rotating,
+    running,
+    selling,
+)
 
 _EXITS = (
     "Exit codes: 0 done · 1 refused by the engine · 2 wrong usage · 3 done in part (lines rejected or found amiss) · 4 a setting, key, "
@@ -30,6 +45,10 @@ records = typer.Typer(
     epilog=_EXITS,
 )
 held_by_law = typer.Typer(no_args_is_help=True, help="What is kept by law: list it, whose it was, open it by two people.", epilog=_EXITS)
+
+platforms = typer.Typer(
+    no_args_is_help=True, help="For a platform's engineer: a sandbox engine. For operators: what was exchanged.", epilog=_EXITS
+)
 
 
 @app.callback()
@@ -84,3 +103,9 @@ held_by_law.command("open", epilog=_EXITS)(holding.open_sealed)
 held_by_law.command(epilog=_EXITS)(holding.read)
 records.add_typer(held_by_law, name="held-by-law")
 app.add_typer(records, name="records")
+
+platforms.command(epilog=_EXITS)(platform.sandbox)
+platforms.command(epilog=_EXITS)(platform.trigger)
+platforms.command(epilog=_EXITS)(exchanging.log)
+platforms.command(epilog=_EXITS)(exchanging.replay)
+app.add_typer(platforms, name="platform")

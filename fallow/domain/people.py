@@ -29,6 +29,7 @@ class Action(StrEnum):
     SELL = "sell"
     READ_TAG = "read-tag"
     READ_OWN_REQUESTS = "read-own-requests"
+    READ_EXCHANGES = "read-exchanges"
     ADMIT = "admit"
 
 
@@ -43,6 +44,7 @@ MATRIX: dict[Action, frozenset[Role]] = {
     Action.SELL: frozenset({Role.SHOP}),
     Action.READ_TAG: frozenset(_STAFF | {Role.APPROVER, Role.AUDITOR, Role.SHOP}),
     Action.READ_OWN_REQUESTS: frozenset({Role.PLATFORM}),
+    Action.READ_EXCHANGES: frozenset(_STAFF | {Role.APPROVER, Role.AUDITOR, Role.PLATFORM}),
     Action.ADMIT: frozenset({Role.ADMINISTRATOR}),
 }
 

@@ -62,15 +62,15 @@ def json_response(status: int, content: object, headers: Mapping[str, str] | Non
     return Response(status, json.dumps(content).encode(), {"content-type": "application/json", **(headers or {})})
 
 
-async def listen(port: int, answer: Answer) -> tuple[asyncio.Server, int]:
-    """Listen on 127.0.0.1 (port 0: any free one); return the server and its port."""
+async def listen(port: int, answer: Answer, host: str = "127.0.0.1") -> tuple[asyncio.Server, int]:
+    """Listen on a port (0: any free one) of this machine; return the server and its port."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
             await _converse(reader, writer, answer)
         writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", port)
+    server = await asyncio.start_server(connected, host, port)
     return server, server.sockets[0].getsockname()[1]
 
 

@@ -26,6 +26,7 @@ TABLE: dict[tuple[str, str], tuple[str, int, str, dict[str, str] | None]] = {
     ("POST", "/v1/platforms/{platform_id}/answers"): ("", 0, "/v1/platforms/alpha-pay/answers", {}),
     ("POST", "/v1/platforms/{platform_id}/answers/batch"): ("", 0, "/v1/platforms/alpha-pay/answers/batch", {}),
     ("GET", "/v1/platforms/{platform_id}/requests"): ("platform", 200, "/v1/platforms/alpha-pay/requests", None),
+    ("GET", "/v1/platforms/{platform_id}/exchanges"): (f"{_READERS} platform", 200, "/v1/platforms/alpha-pay/exchanges", None),
     ("POST", "/v1/batches"): (_STAFF, 200, "/v1/batches", None),
     ("GET", "/v1/batches/{batch_id}"): (_READERS, 404, f"/v1/batches/b_{'a' * 26}", None),
     ("POST", "/v1/traffic"): (_STAFF, 200, "/v1/traffic", None),
@@ -133,7 +134,7 @@ def _expected(route: tuple[str, str], caller: str) -> int:
         return status
     if route[1].startswith("/v1/platforms/{platform_id}/answers") or caller in ("anonymous", "revoked"):
         return 401
-    if route == ("GET", "/v1/platforms/{platform_id}/requests") and caller == "other-platform":
+    if route[1].startswith("/v1/platforms/") and route[0] == "GET" and caller == "other-platform":
         return 404
     return 403
 

@@ -1,0 +1,99 @@
+"""A sandbox engine for a platform's engineer: no database, no Temporal, no installation, and bad manners on demand.
+
+It plays the engine towards their service with invented numbers, and judges with the engine's own code what comes back.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fallow.domain.errors import InputRefused
+from fallow.local.sandbox_book import Book
+from fallow.local.sandbox_engine import SandboxEngine
+from fallow.local.sandbox_names import ABOUT, FORGED, Play
+from fallow.local.sandbox_plays import PLAYS
+from fallow.local.sandbox_sockets import wait_until_listening
+from fallow.local.simulator_http import listen
+from fallow.platforms.endpoints import Endpoint
+from fallow.platforms.signing import PublicKey, SigningKey
+
+_STARTS_WITHIN = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Whom to play with, and how.
+
+    Attributes:
+        endpoint: the platform's URL.
+        keys: its public keys.
+        key: the sandbox's own.
+        host: the address of this machine where callbacks are taken.
+        port: the port there; 0 takes any free one.
+        wait: seconds that a callback may take.
+        timeout: seconds that a request may take altogether.
+        batch: numbers in the largest request.
+    """
+
+    endpoint: Endpoint
+    keys: tuple[PublicKey, ...]
+    key: SigningKey
+    host: str = "127.0.0.1"
+    port: int = 0
+    wait: float = 10.0
+    timeout: float = 10.0
+    batch: int = 1000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one play came to.
+
+    Attributes:
+        play: which.
+        passed: whether the service did right.
+        what: what it did.
+        remedy: what to do; "" where nothing is.
+    """
+
+    play: Play
+    passed: bool
+    what: str
+    remedy: str = ""
+
+
+@asynccontextmanager
+async def sandbox(terms: Terms, say: Callable[[str], None]) -> AsyncIterator[tuple[SandboxEngine, str]]:
+    """Take callbacks until the end of the block; yield the engine and the callback URL. ``say`` takes a line for each exchange.
+
+    Raises:
+        InputRefused: nothing can listen there.
+    """
+    book = Book(terms.keys, terms.key, say)
+    try:
+        server, port = await listen(terms.port, book.take, terms.host)
+    except OSError as error:
+        what = f"Callbacks can't be taken at {terms.host}:{terms.port} ({type(error).__name__})."
+        raise InputRefused(what, remedy="give an address of this machine by --host, and a free port by --port.") from None
+    engine = SandboxEngine(terms.endpoint, terms.key, book, terms.wait, terms.timeout, terms.batch)
+    try:
+        yield engine, f"http://{terms.host}:{port}/v1/platforms/sandbox/answers"
+    finally:
+        server.close()
+        await engine.transport.aclose()
+
+
+async def play_all(engine: SandboxEngine, plays: Sequence[Play]) -> AsyncIterator[Verdict]:
+    """Play one after the other, once the service listens; yield each verdict.
+
+    Raises:
+        TargetUnavailable: nothing listens at the URL.
+    """
+    await wait_until_listening(engine.endpoint, _STARTS_WITHIN)
+    for each in plays:
+        engine.book.say(f"• {each}: {ABOUT[each]}")
+        engine.book.turn(expecting=each not in FORGED)
+        fault = await PLAYS[each](engine)
+        fault = next(iter(engine.book.faults), fault)
+        yield Verdict(each, passed=True, what="did right") if fault is None else Verdict(each, False, fault.what, fault.remedy)

@@ -1,0 +1,177 @@
+"""The engine's side of the sandbox: requests signed by its own key, answers verified and read by the engine's own code."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+
+import h11
+
+from fallow.domain.errors import AnswerMalformed, FallowError, SignatureRefused
+from fallow.domain.obligations import Outcome
+from fallow.domain.ports import UnbindItem
+from fallow.local.sandbox_book import Book, Fault
+from fallow.local.sandbox_diagnosis import why_refused
+from fallow.local.sandbox_sockets import Pause, post_and_hang_up, post_and_sip
+from fallow.local.sandbox_wire import Inventor, unbind_body
+from fallow.platforms.endpoints import Endpoint
+from fallow.platforms.forms import FORMS
+from fallow.platforms.protocol import demand_asked
+from fallow.platforms.signing import SIGNATURE_HEADER, SigningKey, new_delivery_id, sign
+from fallow.platforms.transport import Reply, Transport
+
+_FORM = FORMS["webhook"]
+_EVERY_STATUS = range(100, 600)
+_LATER = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
+
+#: Makes the three headers of a body; plays make bad ones.
+Signer = Callable[[bytes], Mapping[str, str]]
+#: Sends headers and body and returns what came back.
+Way = Callable[[Mapping[str, str], bytes], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came back to a request.
+
+    Attributes:
+        status: HTTP status; None where there was none.
+        fault: what was wrong with it, or None.
+        answered: references answered in the response.
+    """
+
+    status: int | None
+    fault: Fault | None = None
+    answered: frozenset[str] = frozenset()
+
+    @property
+    def taken(self) -> bool:
+        """Whether the service took the request in a way that the protocol knows."""
+        return self.status in _LATER or self.status == HTTPStatus.OK
+
+
+@dataclass
+class SandboxEngine:
+    """Asks one platform.
+
+    Attributes:
+        endpoint: the platform's URL.
+        key: the sandbox's own.
+        book: what was answered.
+        wait: seconds that a callback may take.
+        timeout: seconds that a request may take altogether.
+        batch: most numbers in one request.
+    """
+
+    endpoint: Endpoint
+    key: SigningKey
+    book: Book
+    wait: float
+    timeout: float
+    batch: int
+    invent: Inventor = field(default_factory=Inventor)
+    transport: Transport = field(default_factory=Transport)
+
+    def signed(self, body: bytes) -> dict[str, str]:
+        """Sign as the engine does."""
+        return sign(self.key, new_delivery_id(), datetime.now(UTC), body)
+
+    def signed_at(self, offset: timedelta) -> Signer:
+        """Return a signer whose clock is off."""
+        return lambda body: sign(self.key, new_delivery_id(), datetime.now(UTC) + offset, body)
+
+    def signed_behind_garbage(self, body: bytes) -> dict[str, str]:
+        """Put a token of another scheme, one that is no base64 and a wrong signature before the good one."""
+        headers = self.signed(body)
+        wrong = base64.b64encode(bytes(64)).decode()
+        return {**headers, SIGNATURE_HEADER: f"v9,x v1a,%%% v1a,{wrong} {headers[SIGNATURE_HEADER]}"}
+
+    async def ask(
+        self, items: Sequence[UnbindItem], signer: Signer | None = None, way: Way | None = None, body: bytes | None = None
+    ) -> Heard:
+        """Send one request and read the answers in its response.
+
+        Args:
+            items: what is asked.
+            signer: makes the headers; the engine's own where nothing is given.
+            way: sends them; the engine's own transport where nothing is given.
+            body: another wording of the same request.
+        """
+        body = unbind_body(items) if body is None else body
+        headers = (signer or self.signed)(body)
+        self.book.open(items)
+        heard = await self._heard(items, way or self.post, headers, body)
+        self.book.say(f"→ {_counted(items)}: {heard.status or 'no answer'}{_said(heard)}")
+        return heard
+
+    async def post(self, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Send by the engine's own transport.
+
+        Raises:
+            TargetUnavailable: no answer that could be read.
+        """
+        everything = {"content-type": "application/json", **headers}
+        return await self.transport.post(self.endpoint, everything, body, self.timeout, reads=_EVERY_STATUS)
+
+    async def sip(self, headers: Mapping[str, str], body: bytes, pause: Pause) -> Reply:
+        """Send with a pause and read slowly."""
+        async with asyncio.timeout(2 * self.timeout):
+            return await post_and_sip(self.endpoint, {"content-type": "application/json", **headers}, body, pause)
+
+    async def hang_up(self, items: Sequence[UnbindItem]) -> None:
+        """Send a request and end the connection when the answer begins.
+
+        Raises:
+            OSError: it could not be sent, or no answer began in time.
+        """
+        body = unbind_body(items)
+        self.book.open(items)
+        async with asyncio.timeout(self.timeout):
+            await post_and_hang_up(self.endpoint, {"content-type": "application/json", **self.signed(body)}, body)
+        self.book.say(f"→ {_counted(items)}: connection ended without reading the answer")
+
+    def verified(self, reply: Reply) -> bytes | Fault:
+        """Return the body of a signed response, or what is wrong with it."""
+        now = datetime.now(UTC)
+        try:
+            return _FORM.receive(reply.headers, reply.body, self.book.keys, now).body
+        except SignatureRefused:
+            what, remedy = why_refused(reply.headers, reply.body, self.book.keys, self.key, now)
+        except AnswerMalformed as error:
+            what, remedy = f"can't be kept: {error.what}", error.remedy
+        return Fault(f"answered with a body that {what}", remedy)
+
+    async def _heard(self, items: Sequence[UnbindItem], way: Way, headers: Mapping[str, str], body: bytes) -> Heard:
+        try:
+            reply = await way(headers, body)
+        except FallowError as error:
+            return Heard(None, Fault(f"gave no answer: {error.what}", "answer within the timeout: 200 with a signed body, or 202"))
+        except (OSError, h11.RemoteProtocolError) as error:
+            return Heard(None, Fault(f"broke the connection off ({type(error).__name__})", "answer whole, however slowly it is read"))
+        if reply.status in _LATER or reply.status != HTTPStatus.OK or not reply.body:
+            return Heard(reply.status)
+        return await self._read(reply, items)
+
+    async def _read(self, reply: Reply, items: Sequence[UnbindItem]) -> Heard:
+        raw = self.verified(reply)
+        if isinstance(raw, Fault):
+            return Heard(reply.status, raw)
+        try:
+            answers = _FORM.read(raw)
+            demand_asked(answers, items)
+        except AnswerMalformed as error:
+            return Heard(reply.status, Fault(f"answered outside the protocol: {error.what}", error.remedy))
+        await self.book.note(answers)
+        return Heard(reply.status, None, frozenset(each.reference for each in answers if each.outcome is not Outcome.ACCEPTED))
+
+
+def _counted(items: Sequence[UnbindItem]) -> str:
+    return f"{len(items)} number{'s' * (len(items) > 1)}"
+
+
+def _said(heard: Heard) -> str:
+    if heard.fault is not None:
+        return f", it {heard.fault.what}. Do: {heard.fault.remedy}"
+    return f", well signed, {len(heard.answered)} answered" if heard.answered else ""
