@@ -45,7 +45,9 @@ async def serving(play: Play, trust: ssl.SSLContext | None = None) -> AsyncItera
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
         playing.add(asyncio.current_task())
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            if trust is not None:
+                await writer.start_tls(trust)  # only now, so that a connection whose handshake fails is counted too
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
@@ -55,7 +57,7 @@ async def serving(play: Play, trust: ssl.SSLContext | None = None) -> AsyncItera
                 await writer.drain()
         writer.close()
 
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=trust)
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

@@ -149,7 +149,10 @@ class Transport:
         """Resolve once, judge every address: the connection goes to a judged address, not to a second look-up's."""
         own = literal(endpoint.host)
         texts = await self._resolve(endpoint.host, endpoint.port) if own is None else [endpoint.host]
-        addresses = [ip_address(text) for text in texts]
+        try:
+            addresses = [ip_address(text) for text in texts]
+        except ValueError:
+            addresses = []  # a resolver's garbage is trouble of this target: anything but a FallowError would end the sender's lane
         if not addresses or not all(endpoint.allows(address) for address in addresses):
             raise _unavailable(endpoint, "resolves to an address that no request may go to")
         return list(dict.fromkeys(addresses))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -155,6 +155,50 @@ def test_a_long_body_is_cut_off(api: Child, variables: dict[str, str], rest: byt
     came, _ = _exchange(variables, _ANSWERS + rest)
 
     assert came.startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
+def test_ten_megabytes_are_not_waited_for(api: Child, variables: dict[str, str], declared: bool) -> None:
+    """A body a hundred times too long is refused at the first 64 KiB, and the connection is given up."""
+    head = b"Content-Length: 10485760\r\n\r\n" if declared else b"Transfer-Encoding: chunked\r\n\r\n"
+    drip = b"x" * 0x20000 if declared else b"20000\r\n" + b"x" * 0x20000 + b"\r\n"
+
+    came, _ = _exchange(variables, _ANSWERS + head, drip)
+
+    assert came.startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    "half",
+    [b"", b"POST /v1/platforms/alpha-pay/answers HTTP/1.1\r\nHost: fallow\r\n", _ANSWERS + b"Content-Length: 1000\r\n\r\nabc"],
+    ids=["silent", "half a head", "half a body"],
+)
+def test_many_idle_connections_keep_nobody_out(api: Child, variables: dict[str, str], half: bytes) -> None:
+    """While 300 connections say nothing, or stop half-way, honest requests are answered; in the end the process has let go of them all."""
+    address = ("127.0.0.1", int(variables["FALLOW_API_PORT"]))
+    with ExitStack() as opened:
+        idle = [opened.enter_context(closing(socket.create_connection(address, timeout=30))) for _ in range(300)]
+        for each in idle:
+            each.sendall(half)
+        statuses = [
+            httpx.post(_url(variables) + "/v1/platforms/alpha-pay/answers", content=b"{}", timeout=30).status_code for _ in range(20)
+        ]
+        ready = httpx.get(_url(variables) + "/readyz", timeout=30).status_code
+        assert wait_until(lambda: all(_let_go(each) for each in idle), _A_MINUTE)
+
+    assert (statuses, ready) == ([401] * 20, 200)
+
+
+def _let_go(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        while connection.recv(65_536):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def test_long_headers_are_refused(api: Child, variables: dict[str, str]) -> None:
