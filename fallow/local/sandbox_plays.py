@@ -11,7 +11,9 @@ from fallow.local.sandbox_book import Fault
 from fallow.local.sandbox_engine import Heard, SandboxEngine, Signer
 from fallow.local.sandbox_names import Play
 from fallow.local.sandbox_sockets import Pause
-from fallow.local.sandbox_wire import demand_pong, new_challenge, ping_body, reminded, unbind_body, with_new_fields
+from fallow.local.sandbox_wire import reminded, unbind_body, with_new_fields
+from fallow.platforms.protocol import new_challenge, parse_pong
+from fallow.platforms.request_bodies import render_ping
 from fallow.platforms.signing import SigningKey, new_delivery_id, sign
 
 _AN_HOUR = timedelta(hours=1)
@@ -23,7 +25,7 @@ Plays = Callable[[SandboxEngine], Awaitable[Fault | None]]
 async def ping(engine: SandboxEngine) -> Fault | None:
     """Ask it to show that it holds its key."""
     challenge = new_challenge()
-    body = ping_body(challenge)
+    body = render_ping(challenge)
     try:
         reply = await engine.post(engine.signed(body), body)
     except FallowError as error:
@@ -35,7 +37,7 @@ async def ping(engine: SandboxEngine) -> Fault | None:
     if isinstance(raw, Fault):
         return raw
     try:
-        demand_pong(raw, challenge)
+        parse_pong(raw, challenge)
     except AnswerMalformed as error:
         return Fault(f"said something else: {error.what}", error.remedy)
     return None

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from fallow.domain.errors import AnswerMalformed
 from fallow.domain.number import E164
 from fallow.domain.ports import UnbindItem
-from fallow.platforms.protocol import render_items
+from fallow.platforms.platform_map import read_registration
+from fallow.platforms.request_bodies import render_unbind
 
 #: Ofcom's range of mobile numbers that nobody ever gets: 07700 900000 to 900999.
 NUMBERS = tuple(E164(f"+447700900{tail:03d}") for tail in range(1000))
-PING_TYPE, PONG_TYPE = "fallow.ping.v1", "fallow.pong.v1"
+#: On what terms the sandbox asks: those of a registration that says nothing of them.
+_TERMS = read_registration("the sandbox", {"id": "sandbox", "category": "social", "adapter": "manual", "contact": "the sandbox"})
 _LEFT_FOR, _ANSWER_WITHIN = timedelta(days=90), timedelta(days=5)
 
 
@@ -39,7 +40,7 @@ def reminded(items: Sequence[UnbindItem]) -> list[UnbindItem]:
 
 def unbind_body(items: Sequence[UnbindItem]) -> bytes:
     """Return the body of an unbind request, by the engine's own code."""
-    return render_items(items)
+    return render_unbind(_TERMS, items)
 
 
 def with_new_fields(body: bytes) -> bytes:
@@ -47,31 +48,6 @@ def with_new_fields(body: bytes) -> bytes:
     asked = json.loads(body)
     items = [{**item, "sandbox_field": {"nested": []}} for item in asked["items"]]
     return json.dumps({**asked, "sandbox_field": True, "items": items}, separators=(",", ":")).encode()
-
-
-def ping_body(challenge: str) -> bytes:
-    """Return the body of a ping."""
-    return json.dumps({"type": PING_TYPE, "challenge": challenge}, separators=(",", ":")).encode()
-
-
-def new_challenge() -> str:
-    """Return random letters, which no phone number can look like."""
-    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(40))
-
-
-def demand_pong(body: bytes, challenge: str) -> None:
-    """Read the answer to a ping.
-
-    Raises:
-        AnswerMalformed: anything but ``{"type": "fallow.pong.v1", "challenge": …}`` with the challenge that was sent.
-    """
-    try:
-        said = json.loads(body)
-    except ValueError:
-        said = None
-    if said != {"type": PONG_TYPE, "challenge": challenge}:
-        what = "The answer to a ping is not a pong with its challenge."
-        raise AnswerMalformed(what, remedy=f'answer {{"type": "{PONG_TYPE}", "challenge": …}} with the challenge as it came, signed.')
 
 
 def _opaque(prefix: str) -> str:
