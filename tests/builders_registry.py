@@ -18,7 +18,9 @@ from fallow.domain.registration import FOUNDING
 from fallow.operations.installation import Installation
 from fallow.operations.registering import Registering
 from fallow.operations.registry_founding import EVER
-from fallow.platforms.adapters.catalogue import ADAPTERS
+from fallow.platforms.adapters.catalogue import ADAPTERS, Adapter
+from fallow.platforms.forms import WebhookForm
+from fallow.platforms.http_platform import HttpPlatform
 from fallow.platforms.signing import SigningKey, new_delivery_id, sign
 from fallow.store import registry
 from fallow.store.registry import Registration
@@ -62,7 +64,8 @@ def enter(here: Installation, table: Mapping[str, Any], *, decommissioned: bool 
 def with_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have an adapter for hubs, whatever else there is."""
     if "hub" not in ADAPTERS:
-        monkeypatch.setitem(ADAPTERS, "hub", ADAPTERS["generic"])
+        hub = Adapter(lambda _, served_by, way: HttpPlatform(served_by, way.transport, way.signing_key, way.clock), WebhookForm())
+        monkeypatch.setitem(ADAPTERS, "hub", hub)
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
