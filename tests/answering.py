@@ -16,7 +16,8 @@ from fallow.domain.ports import SignedDelivery
 from fallow.operations.answers import Heard
 from fallow.platforms.protocol import parse_answers
 from fallow.store import cycles, obligations
-from fallow.store.tables import CycleRow, ExchangeRow
+from fallow.store.platform_tables import ExchangeRow
+from fallow.store.tables import CycleRow
 
 Sent = tuple[str, SignedDelivery]
 

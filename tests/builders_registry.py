@@ -23,8 +23,8 @@ from fallow.platforms.forms import WebhookForm
 from fallow.platforms.http_platform import HttpPlatform
 from fallow.platforms.signing import SigningKey, new_delivery_id, sign
 from fallow.store import registry
+from fallow.store.platform_tables import RegistryEventRow
 from fallow.store.registry import Registration
-from fallow.store.tables import RegistryEventRow
 
 Result = TypeVar("Result")
 Echo = Callable[[dict[str, Any]], dict[str, Any]]

@@ -17,7 +17,8 @@ from fallow.platforms.speakers import Speaker
 from fallow.store import exchanges
 from fallow.store.engine import Tx
 from fallow.store.inbox import digest
-from fallow.store.tables import ExchangeRow, ObligationRow
+from fallow.store.platform_tables import ExchangeRow
+from fallow.store.tables import ObligationRow
 
 #: Most rows of one page.
 LONGEST_PAGE = 500

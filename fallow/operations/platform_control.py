@@ -11,7 +11,8 @@ from fallow.platforms.platform_map import MOST_LANES
 from fallow.platforms.protocol import MOST_ITEMS
 from fallow.store import targets
 from fallow.store.engine import Tx
-from fallow.store.tables import RegistryEventRow, TargetRow
+from fallow.store.platform_tables import RegistryEventRow
+from fallow.store.tables import TargetRow
 
 PAUSED, RESUMED, PACE_SET = "PlatformPaused", "PlatformResumed", "PaceSet"
 #: Items per second, as a registration may name them.

@@ -15,8 +15,8 @@ from fallow.operations.registering import expired
 from fallow.platforms.platform_map import read_registration
 from fallow.store import registry
 from fallow.store.engine import Tx
+from fallow.store.platform_tables import PlatformProposalRow, PlatformRow, RegistryEventRow
 from fallow.store.registry import Bodies, Table
-from fallow.store.tables import PlatformProposalRow, PlatformRow, RegistryEventRow
 
 #: What is shown in a secret's place.
 SET = "set"

@@ -23,8 +23,8 @@ from fallow.platforms.signing import MOST_KEYS
 from fallow.platforms.speakers import Speaker, speaker_of
 from fallow.store import registry
 from fallow.store.engine import Database
+from fallow.store.platform_tables import PlatformRow
 from fallow.store.registry import Bodies
-from fallow.store.tables import PlatformRow
 
 #: Seconds between two looks for a new revision.
 LOOK_EVERY = 0.5

@@ -29,8 +29,9 @@ from fallow.platforms.verification_ping import UNPINGED, demand_writable, ping
 from fallow.platforms.verifying import VerifyingKey
 from fallow.store import registry
 from fallow.store.engine import Tx
+from fallow.store.platform_tables import PlatformProposalRow
 from fallow.store.registry import Bodies, Registration, Table
-from fallow.store.tables import PlatformProposalRow, PrincipalRow
+from fallow.store.tables import PrincipalRow
 from fallow.store.vault import opaque
 
 #: How old a ping may be when a registration is approved.

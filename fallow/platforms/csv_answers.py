@@ -29,4 +29,5 @@ def csv_answers(body: bytes) -> bytes:
         refuse(f"has a row without exactly {len(columns)} cells")
     if not all(row[2] == "" or (row[1] == Outcome.REFUSED and row[2] in set(RefusalReason)) for row in cells if len(row) > len(_HEADS)):
         refuse("gives a reason that is none of a refusal's")
-    return json.dumps({"answers": [{"reference": row[0], "outcome": row[1]} for row in cells]}, separators=(",", ":")).encode()
+    said = [{name: cell for name, cell in zip(columns, row, strict=True) if cell or name != "reason"} for row in cells]
+    return json.dumps({"answers": said}, separators=(",", ":")).encode()

@@ -87,7 +87,7 @@ class SetForm:
         reasons = {str(each) for each in RefusalReason} if outcome is Outcome.REFUSED else set()
         if not isinstance(said, dict) or not said.keys() <= {"reason"} or not {str(each) for each in said.values()} <= reasons:
             refuse("holds an event with more than a `reason` of a refusal")
-        return parse_answers(json.dumps({"answers": [{"reference": claims["txn"], "outcome": str(outcome)}]}).encode())
+        return parse_answers(json.dumps({"answers": [{"reference": claims["txn"], "outcome": str(outcome), **said}]}).encode())
 
     def acknowledge(self, ack: str) -> Acknowledgement:
         """Say 202 and nothing else (RFC 8935 section 2.2)."""

@@ -1,26 +1,26 @@
 """The verification ping: whoever is to be sent numbers first proves that they read what arrives there and hold the key they named.
 
-``{"type": "fallow.ping.v1", "challenge": "ch_…"}`` goes to the endpoint, signed like a request; the answer is 200 with a body, signed
-like an answer, that repeats the challenge. Nothing else of the answer is looked at, and nothing of it is kept.
+``{"type": "fallow.ping.v1", "challenge": "…"}`` goes to the endpoint, signed like a request; the answer is 200 with a
+body, signed like an answer: ``{"type": "fallow.pong.v1", "challenge": …}`` with the same challenge. Nothing of it is kept.
 """
 
 import asyncio
-import hmac
 import json
 import os
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
-from fallow.domain.errors import AnswerMalformed, MapRefused, TargetUnavailable
+from fallow.domain.errors import MapRefused, TargetUnavailable
 from fallow.platforms.adapters.catalogue import Way, adapter_of
 from fallow.platforms.platform_map import PlatformEntry
+from fallow.platforms.protocol import parse_pong
 from fallow.platforms.signing import new_delivery_id, sign
 from fallow.platforms.verifying import VerifyingKey
 
 PING_TYPE = "fallow.ping.v1"
-#: Adapters without an endpoint: nothing is sent to anybody.
-UNPINGED = frozenset({"file-drop", "manual"})
+#: Adapters that are not pinged: nothing is sent to anybody, or the form of their answers has no pong. Two people compare fingerprints.
+UNPINGED = frozenset({"file-drop", "manual", "rsa-notify", "shared-signals"})
 
 
 async def ping(served_by: PlatformEntry, keys: Sequence[VerifyingKey], way: Way, challenge: str) -> VerifyingKey:
@@ -45,7 +45,7 @@ async def ping(served_by: PlatformEntry, keys: Sequence[VerifyingKey], way: Way,
         raise TargetUnavailable(what, remedy="answer 200 with the challenge in a signed body; see docs/platforms.md.")
     form = adapter_of(served_by).form
     delivery = form.receive(reply.headers, reply.body, keys, await asyncio.to_thread(way.clock.now))
-    _demand_echo(delivery.body, challenge)
+    parse_pong(delivery.body, challenge)
     return form.signer(keys, delivery)
 
 
@@ -59,14 +59,3 @@ def demand_writable(entry: PlatformEntry) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         what = f"The folder of {entry.platform_id} is not there or can't be written."
         raise TargetUnavailable(what, remedy="mount it where API and workers run, writable for the engine's user.")
-
-
-def _demand_echo(body: bytes, challenge: str) -> None:
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        said = None
-    echoed = said.get("challenge") if isinstance(said, dict) else None
-    if not isinstance(echoed, str) or not hmac.compare_digest(echoed.encode(), challenge.encode()):
-        what = "The answer to the ping does not repeat its challenge."
-        raise AnswerMalformed(what, remedy='answer {"type": "fallow.ping.v1", "challenge": …} with the challenge that was sent.')

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 
 from fallow.store.engine import Tx
 from fallow.store.given import bound, dialect_of, given
-from fallow.store.tables import ExchangeRow
+from fallow.store.platform_tables import ExchangeRow
 
 #: How long the log is kept: it serves operation, evidence is kept elsewhere.
 KEPT_FOR = timedelta(days=30)

@@ -22,7 +22,7 @@ from fallow.domain.events import canonical
 from fallow.domain.registration import SECRETS, RegistryKind
 from fallow.store.engine import Tx
 from fallow.store.keys import Keys
-from fallow.store.tables import PlatformProposalRow, PlatformRow, RegistryEventRow
+from fallow.store.platform_tables import PlatformProposalRow, PlatformRow, RegistryEventRow
 from fallow.store.vault import opaque
 
 Table = Mapping[str, Any]

@@ -198,6 +198,20 @@ def test_one_bad_message_costs_nobody_else(world: World) -> None:
     assert [owed_by(world, each)[ALPHA].status for each in ids] == [Status.DISCHARGED, Status.DISCHARGED, Status.OPEN]
 
 
+def test_nobody_speaks_for_another_in_the_same_group(world: World) -> None:
+    """In one transaction: a platform that uses another's reference while that one speaks too, and a second body under a used id."""
+    ids = all_at(world, 3, State.UNBINDING)
+    theirs = references(world, ids[0])["beta-chat"]
+    foreign, own = saying(world, ALPHA, {theirs: Outcome.CLEAR}), about(world, "beta-chat", ids[1], Outcome.CLEAR)
+    twice = saying(world, "beta-chat", {theirs: Outcome.CLEAR}, delivery_id=own[1].delivery_id)
+
+    results = _results(world, [heard(each) for each in (foreign, own, own, twice)])
+
+    assert [type(each) for each in results] == [str, str, str, AnswerMalformed]
+    assert (results[0], results[1]) == (f'{{"answers":{{"{theirs}":"unknown"}}}}', results[2])
+    assert [owed_by(world, each)["beta-chat"].status for each in ids] == [Status.OPEN, Status.DISCHARGED, Status.OPEN]
+
+
 def _through_the_desk(desk: AnswerDesk, sent: list[Sent]) -> list[object]:
     """Hand messages to a desk whose thread is kept busy until all of them wait, so that they are one group."""
     futures = [desk.submit(heard(each)) for each in sent]

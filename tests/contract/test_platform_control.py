@@ -17,7 +17,7 @@ from fallow.domain.obligations import Status, TargetKind
 from fallow.operations import platform_control, sending, status
 from fallow.operations.sending import Bell, Tally, TargetSender
 from fallow.store import obligations, targets
-from fallow.store.tables import RegistryEventRow
+from fallow.store.platform_tables import RegistryEventRow
 
 PAY = "alpha-pay"
 #: Bounds what would hang if the code were wrong.

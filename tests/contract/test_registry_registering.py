@@ -126,7 +126,7 @@ def test_a_ping_answered_with_another_key_proves_nothing(here: Installation, peo
     assert _trouble(here) == "The sender of a message could not be proved."
 
 
-@pytest.mark.parametrize("said", [{"type": "fallow.ping.v1", "challenge": "ch_another"}, {"challenge": 7}, {"type": "fallow.ping.v1"}])
+@pytest.mark.parametrize("said", [{"type": "fallow.pong.v1", "challenge": "ch_another"}, {"challenge": 7}, {"type": "fallow.pong.v1"}])
 def test_a_ping_answered_with_another_challenge_proves_nothing(here: Installation, people: Staff, said: dict[str, object]) -> None:
     """A recorded answer of another day is no proof."""
     with pytest.raises(AnswerMalformed):

@@ -22,7 +22,8 @@ from fallow.operations.installation import Pace
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.store import exchanges, leases, obligations
-from fallow.store.tables import AttemptRow, ExchangeRow, ObligationRow
+from fallow.store.platform_tables import ExchangeRow
+from fallow.store.tables import AttemptRow, ObligationRow
 from workers.registry import chores
 
 DAY = timedelta(days=1)

@@ -84,6 +84,23 @@ def test_a_tiny_sending_writes_its_row(part: str, row: str, tmp_path: Path) -> N
     assert written["baseline_value"] > 0
 
 
+@pytest.mark.timeout(200)
+@pytest.mark.usefixtures("postgresql")
+def test_tiny_callbacks_write_their_rows(tmp_path: Path) -> None:
+    """Twenty callbacks and two hundred answers in batches, once: speed and p99 of both, each beside its ceiling."""
+    ran = bench("callbacks", "--numbers", "20", "--repeats", "1", "--results", tmp_path / "latest.json")
+
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads((tmp_path / "latest.json").read_text())
+    assert [(row["name"], row["unit"], row["baseline"]) for row in rows] == [
+        ("callbacks.single", "callbacks/s", "empty handler"),
+        ("callbacks.batch", "answers/s", "bare inserts"),
+        ("callbacks.single.p99", "ms", "empty handler"),
+        ("callbacks.batch.p99", "ms", "empty handler"),
+    ]
+    assert all(row["value"] > 0 and row["baseline_value"] > 0 for row in rows)
+
+
 @pytest.mark.usefixtures("postgresql")
 def test_a_wiping_that_is_not_done_is_void() -> None:
     """A run after which the rows are as before, or another's have changed as well, has no figure."""

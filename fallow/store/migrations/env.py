@@ -3,9 +3,9 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from fallow.store import keeping_tables, tables
+from fallow.store import keeping_tables, platform_tables, tables
 
-assert tables, keeping_tables  # noqa: S101 - imported so that the metadata is complete
+assert all((tables, keeping_tables, platform_tables))  # noqa: S101 - imported so that the metadata is complete
 
 context.configure(
     connection=context.config.attributes["connection"],
