@@ -50,6 +50,10 @@ def _registered(settings: Settings) -> Known | None:
         return None  # found by the database's own check
     try:
         registry = open_registry(settings, db)
+    except FallowError:
+        db.close()
+        return None  # found by the keys' own check
+    try:
         present = registry.present
         if not present.entries and not present.decommissioned:
             return None

@@ -52,7 +52,7 @@ def test_setup_may_be_repeated(cli: CommandLine) -> None:
     assert again.code == 0
     assert again.json["demo"] == "yes"
     assert keys_of(cli) == before
-    assert len(before) == 5
+    assert len(before) == 7
     assert {stat.S_IMODE(path.stat().st_mode) for path in (cli.state / "keys").rglob("*.key")} == {0o600}
 
 
@@ -274,6 +274,19 @@ def test_doctor_names_a_target_that_left_the_maps(cli: CommandLine, tmp_path: Pa
 
     assert [("gone-pay" in each["what"], "put gone-pay back" in each["remedy"]) for each in red] == [(True, True)]
     assert after == []
+
+
+def test_doctor_says_where_file_and_registry_differ(cli: CommandLine, tmp_path: Path) -> None:
+    """Once a number is enrolled the file changes nothing, and nobody is left to believe that it did."""
+    file = tmp_path / "cancelled.csv"
+    file.write_text(own_systems.a_file_of(own_systems.a_line()))
+    assert cli.run("enrol", file).code == 0
+    platforms = cli.state / "platforms.toml"
+    platforms.write_text(platforms.read_text().replace("127.0.0.1", "localhost", 1))
+
+    found = [each for each in cli.run("doctor", "--json").json["checks"] if each["subject"] == "platforms"]
+    assert [each["colour"] for each in found] == ["green", "yellow"]
+    assert f"the registration of {next(iter(own_systems.PLATFORMS))} differ: url" in found[1]["what"]
 
 
 @pytest.mark.parametrize("command", [["worker"], ["numbers", "list"], ["doctor"]])
