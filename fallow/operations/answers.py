@@ -165,8 +165,8 @@ class _Application:
         if change.status is not None:
             self._move(cycle, row, change.status, shown(outcome), evidence)
         if change.raises is not None:
-            self._recording.raise_attention(cycle, Attention(change.raises, row.target_id))
-            if cycle.state in ACTIVE:
+            is_new = self._recording.raise_attention(cycle, Attention(change.raises, row.target_id))
+            if is_new and cycle.state in ACTIVE:
                 self._recording.wake(cycle)  # its workflow shows it in Temporal's lists
         if change.status is Status.DISCHARGED:
             self._recording.clear_attention(cycle, row.target_id)
