@@ -98,8 +98,13 @@ def ping_with(
     return made[0]
 
 
+def pong(asked: dict[str, Any]) -> dict[str, Any]:
+    """Answer a ping as a platform does."""
+    return {"type": "fallow.pong.v1", "challenge": asked["challenge"]}
+
+
 @contextlib.asynccontextmanager
-async def answering(here: Installation, signer: SigningKey, echo: Echo = dict) -> AsyncIterator[Server]:
+async def answering(here: Installation, signer: SigningKey, echo: Echo = pong) -> AsyncIterator[Server]:
     """Serve an endpoint that answers each ping as a platform does; ``echo`` makes the answer of the question."""
     found = list[Server]()
 

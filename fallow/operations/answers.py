@@ -166,8 +166,8 @@ class _Application:
             self._move(cycle, row, change.status, shown(outcome), evidence)
         if change.raises is not None:
             why = {} if reason is None else {"why": [str(reason)]}
-            self._recording.raise_attention(cycle, Attention(change.raises, row.target_id), **why)
-            if cycle.state in ACTIVE:
+            is_new = self._recording.raise_attention(cycle, Attention(change.raises, row.target_id), **why)
+            if is_new and cycle.state in ACTIVE:
                 self._recording.wake(cycle)  # its workflow shows it in Temporal's lists
         if change.status is Status.DISCHARGED:
             self._recording.clear_attention(cycle, row.target_id)

@@ -105,10 +105,12 @@ class Recording:
         row = {"cycle_id": standing.cycle_id, "seq": standing.events_no, "kind": kind, "at": self._tx.now, "body": self._text(body)}
         self._events.append(row)
 
-    def raise_attention(self, standing: Standing, attention: Attention, **why: Any) -> None:
-        """Put the cycle into the ATTENTION queue, once per reason and target."""
-        if attention not in standing.attention:
-            self.record(standing, Kind.ATTENTION_RAISED, attention=str(attention), **why)
+    def raise_attention(self, standing: Standing, attention: Attention, **why: Any) -> bool:
+        """Put the cycle into the ATTENTION queue, once per reason and target; tell whether it was not there yet."""
+        if attention in standing.attention:
+            return False
+        self.record(standing, Kind.ATTENTION_RAISED, attention=str(attention), **why)
+        return True
 
     def clear_attention(self, standing: Standing, target_id: str) -> None:
         """Take what is wrong at a target off the ATTENTION queue."""
