@@ -125,7 +125,9 @@ def _signed(body: Callable[[Asked], bytes], trouble: str) -> Fault:
 
 
 def _json(says_what: str) -> Fault:
-    return _signed(lambda asked: says_what.replace("REF", asked.references[0]).encode(), "strict JSON|key `answers`|longer than")
+    return _signed(
+        lambda asked: says_what.replace("REF", asked.references[0]).encode(), "strict JSON|key `answers`|longer than|nests deeper"
+    )
 
 
 def _retry_after(text: str, least: float = 0.0, most: float = 0.0) -> Fault:
@@ -167,7 +169,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\n"
 _BIG_HEADER = drips(_HEAD + b"x: ", b"9" * 50_000, 0)
 _ENDLESS = drips(_HEAD + b"transfer-encoding: chunked\r\n\r\n", b"4000\r\n" + b"x" * 0x4000 + b"\r\n", 0)
 _ACCEPTED = Fault(_raw(response("202 Accepted")))
-_TLS = "could not be talked to|could not be found or reached"
+_TLS = "talked to|found or reached|certificate"
 
 BEHAVIOURS = (
     Behaviour("answers 200 at once", Reading.ANSWER),

@@ -147,9 +147,11 @@ async def rude_platform(world: World, authority: Authority | None = None) -> Asy
         platform.server = server
         trust = None if authority is None else authority.trusts
         transport = Transport(resolve=platform.resolve, trust=trust, quick_waits=False)
-        with _nobody_accepts(server.port):
-            yield platform, transport
-        await transport.aclose()
+        try:
+            with _nobody_accepts(server.port):
+                yield platform, transport
+        finally:
+            await transport.aclose()
 
 
 def use(platform: RudePlatform, transport: Transport, engine_key: SigningKey) -> None:

@@ -121,6 +121,18 @@ class Case:
 async def at_work(folder: Path, behaviour: Behaviour, times: Times) -> AsyncIterator[Case]:
     """Give a case whose two numbers owe nothing but this platform's answer, and a third, held, that is never asked about."""
     world = an_installation(folder)
+    try:
+        async with _started(world, folder, behaviour, times) as case:
+            yield case
+            assert [case.platform.times(reference) for reference in case.platform.strangers] == [0, 0]
+            demand_little(case.platform)
+        assert_folds(world.installation.db)
+    finally:
+        world.installation.db.close()
+
+
+@asynccontextmanager
+async def _started(world: World, folder: Path, behaviour: Behaviour, times: Times) -> AsyncIterator[Case]:
     world.installation.paces[PLATFORM] = Pace(batch=50, rate_per_second=10_000.0, remind_after=3600.0, reminders=REMINDERS)  # type: ignore[index]
     ids = all_at(world, 3, State.UNBINDING)
     engine(world).commands.hold(staff(world).operator, ids[2], "CASE-7")
@@ -131,11 +143,7 @@ async def at_work(folder: Path, behaviour: Behaviour, times: Times) -> AsyncIter
         for platform_id in PLATFORMS.keys() - {PLATFORM}:
             await one_round(case, platform_id)
         yield case
-        assert [platform.times(reference) for reference in platform.strangers] == [0, 0]
         assert owed_by(world, ids[2])[PLATFORM].status is Status.OPEN
-        demand_little(platform)
-    assert_folds(world.installation.db)
-    world.installation.db.close()
 
 
 async def one_round(case: Case, target_id: str = PLATFORM) -> bool:
