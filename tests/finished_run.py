@@ -32,6 +32,7 @@ from fallow.operations.stages import Stages
 from fallow.operations.two_person import TwoPerson
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.operations.wiping_rounds import WipingRounds
+from fallow.platforms.platform_map import load_platform_map
 from fallow.platforms.signing import SigningKey
 from fallow.settings import Settings
 from fallow.store import keys, leases, schema
@@ -115,19 +116,24 @@ class Watched:
 
 @contextmanager
 def wired_with_looks(folder: Path) -> Iterator[Wired]:
-    """Wire the installation of a folder, one of whose platforms can be looked at; its map says so."""
+    """Wire the installation of a folder; whatever its map gives a status query can be looked at, also when nothing runs any more."""
     kept, platforms = folder / "status.key", folder / "platforms.toml"
     if not kept.exists():
         kept.write_bytes(secrets.token_bytes(32))
-        head, name, table = platforms.read_text().partition(f'id = "{WATCHED}"')
-        key = SigningKey(kept.read_bytes()).public.text
-        status = f'{name}\nstatus_url = "http://127.0.0.1:1/status"'
-        platforms.write_text(head + status + table.replace("public_keys = [", f'public_keys = ["{key}", ', 1))
+        platforms.write_text(_with_status(platforms.read_text(), SigningKey(kept.read_bytes()).public.text))
+    key, entries = SigningKey(kept.read_bytes()), load_platform_map(platforms)
     with wire(Settings(state=folder)) as wired:
-        installation = wired.installation
-        watched = Watched(installation.platforms[WATCHED], SigningKey(kept.read_bytes()))
-        wired.installation = replace(installation, platforms={**installation.platforms, WATCHED: watched})
+        asked = wired.installation.platforms
+        watched = {each: Watched(asked[each], key) for each in asked if entries[each].status_url is not None}
+        wired.installation = replace(wired.installation, platforms={**asked, **watched})
         yield wired
+
+
+def _with_status(text: str, key: str) -> str:
+    """Let a platforms map trust ``key`` as well, and give :data:`WATCHED` a status query where it has none."""
+    head, name, table = text.replace("public_keys = [", f'public_keys = ["{key}", ').partition(f'id = "{WATCHED}"')
+    has_one = "status_url" in table.partition("[[")[0]
+    return head + name + ("" if has_one else '\nstatus_url = "http://127.0.0.1:1/status"') + table
 
 
 def states(wired: Wired) -> dict[str, str]:

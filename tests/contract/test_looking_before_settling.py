@@ -7,7 +7,7 @@ import pytest
 from builders import World, advance, ask_all, enrolled, look_all, look_at, references, state_of
 from builders_commands import by_two
 from builders_cycles import DOCUMENT, answer, engine, events_of, facts_of, kinds_of, owed_by, row_of, staff
-from builders_looking import SILENT_FOR, attempts_of, looking, odd, owed_looks, unconfirmed
+from builders_looking import SILENT_FOR, attempts_of, looking, odd, owed_looks, sampling, unconfirmed
 from memory_ports import signed_delivery
 from sqlalchemy import text
 from sqlmodel import select
@@ -28,6 +28,7 @@ SILENT, CONTRADICTED = Attention(Reason.PLATFORM_SILENT, ALPHA), Attention(Reaso
 
 def test_a_platform_confirms_its_word_before_the_stage_settles(world: World) -> None:
     """Its second word is kept, cited by an event, and judged by the gate; the last one wakes the workflow."""
+    sampling(world, one_in=0)
     platform = looking(world, shows=None)
     (cycle_id,) = unconfirmed(world)
     before, woken = state_of(world, cycle_id), row_of(world, cycle_id).wake_at
