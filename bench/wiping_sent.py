@@ -71,9 +71,10 @@ def prepare(world: World) -> None:
     url = world.server.create_database(_OURS)
     keys.create(world.folder / "keys")
     (world.folder / "policy.toml").write_text(_POLICY)
-    key = SigningKey.generate().public.text
     named = (Category.PAYMENT, Category.SOCIAL)
-    (world.folder / "platforms.toml").write_text("".join(_PLATFORM.format(category=each, key=key) for each in named))
+    (world.folder / "platforms.toml").write_text(
+        "".join(_PLATFORM.format(category=each, key=SigningKey.generate().public.text) for each in named)
+    )
     database = Database(url)
     schema.upgrade(database.engine)
     database.close()
