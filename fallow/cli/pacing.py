@@ -35,9 +35,7 @@ def pace(
     *,
     rate: Annotated[float | None, typer.Option("--rate", metavar="N", help="Items per second: 0.001 to 10000.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Most items in one request: 1 to 1000.")] = None,
-    lanes: Annotated[
-        int | None, typer.Option("--lanes", metavar="N", help="Most requests in flight at once: 1 to 32; platforms only.")
-    ] = None,
+    lanes: Annotated[int | None, typer.Option("--lanes", metavar="N", help="Most requests in flight: 1 to 32; platforms only.")] = None,
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
