@@ -1,4 +1,4 @@
-"""Bodies about platforms: a registration's table, its terms, a target's pace. Closed forms; what values mean is read by the platforms' ring.
+"""Bodies about platforms: a registration's table, its terms, a target's pace. Closed forms; what a value must be is the registry's to say.
 
 Imports pydantic and FastAPI.
 """
@@ -54,8 +54,8 @@ class Registration(Terms):
     contract: _Text | None = None
     answer_within: _Text | None = None
     number_form: _Text | None = None
-    number_key: Annotated[str, Field(max_length=1024, repr=False)] | None = None
-    shared_secret: Annotated[str, Field(max_length=1024, repr=False)] | None = None
+    number_key: Annotated[_Text | None, Field(repr=False)] = None
+    shared_secret: Annotated[_Text | None, Field(repr=False)] = None
     ca_file: _Text | None = None
     client_certificate_file: _Text | None = None
     allow_loopback: bool | None = None

@@ -59,9 +59,7 @@ def ping(proposal: _Proposal, *, key_file: KeyFile = None, json: Json = False) -
     if json:
         print_json({"proposal_id": proposal, "platform_id": shown["platform_id"], "pinged_at": shown["pinged_at"]})
     else:
-        print_line(
-            f"{shown['platform_id']} has answered; another person runs: fallow platform approve {proposal} (or: fallow platform deny)"
-        )
+        print_line(f"{shown['platform_id']} is proved; another person runs: fallow platform approve {proposal} (or: fallow platform deny)")
 
 
 def approve(proposal: _Proposal, *, key_file: KeyFile = None, json: Json = False) -> None:
