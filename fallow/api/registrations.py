@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 _ID = r"^[a-z][a-z0-9-]{1,40}$"
 _Text = Annotated[str, Field(max_length=1024)]
 
-#: Record systems' names are as the map has them.
-TargetId = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+#: A platform or a record system; the latter may have one letter only.
+TargetId = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 
 
 class _Strict(BaseModel):
