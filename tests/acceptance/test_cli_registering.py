@@ -19,7 +19,7 @@ SECRETS = {"number_form": "keyed-hash", "number_key": "whnk_" + "MDEy" * 11, "sh
 
 
 class Desk:
-    """An installation with staff and two platforms, own-pay and own-chat."""
+    """An installation with staff and three platforms: own-pay, own-chat, own-mall."""
 
     def __init__(self, state: Path) -> None:
         """Set it up; nothing runs in it."""
@@ -27,6 +27,9 @@ class Desk:
         assert self.cli.run("setup", "--no-temporal").code == 0
         own_systems.make_database(state / "kunden.db")
         own_systems.write_maps(state, 9, own_systems.Endpoint().public_keys)
+        mall = {**a_table("own-mall"), "public_keys": [own_systems.Endpoint().public_keys["own-pay"]]}
+        platforms = state / "platforms.toml"
+        platforms.write_text(platforms.read_text() + write(state / "mall.toml", mall).read_text())
         root = self.cli.run("keys", "admit", "--name", "root", "--role", "administrator").out.strip()
         self.keys = {"root": root} | {
             name: self.cli.run("keys", "admit", "--name", name, "--role", role, key=root).out.strip() for name, role in ROLES.items()
@@ -130,16 +133,16 @@ def test_a_change_says_what_it_changes(desk: Desk, shop: Shop) -> None:
 
 def test_nobody_approves_their_own(desk: Desk) -> None:
     """Not an administrator either; another person does, and the platform is asked no more."""
-    proposed = desk.run("root", "decommission", "own-chat", "--reference", "contract ended", "--json").json
+    proposed = desk.run("root", "decommission", "own-mall", "--reference", "contract ended", "--json").json
     own = desk.run("root", "approve", proposed["proposal_id"], "--json")
     by_whom_root_admitted = desk.run("approver", "approve", proposed["proposal_id"], "--json")
     desk.run("root", "deny", proposed["proposal_id"], "--reference", "again")
-    again = desk.run("operator", "decommission", "own-chat", "--reference", "contract ended", "--json").json
+    again = desk.run("operator", "decommission", "own-mall", "--reference", "contract ended", "--json").json
 
     assert (own.code, own.fault["error"]) == (1, "second-person-needed")
     assert (by_whom_root_admitted.code, by_whom_root_admitted.fault["error"]) == (1, "second-person-needed")
-    assert desk.run("approver", "approve", again["proposal_id"], "--json").json["platform_id"] == "own-chat"
-    assert desk.show("own-chat")["state"] == "decommissioned"
+    assert desk.run("approver", "approve", again["proposal_id"], "--json").json["platform_id"] == "own-mall"
+    assert desk.show("own-mall")["state"] == "decommissioned"
 
 
 def test_an_endpoint_that_is_not_there_says_try_again(desk: Desk, shop: Shop) -> None:
@@ -194,8 +197,9 @@ def test_a_target_is_paused_paced_and_resumed(desk: Desk) -> None:
     assert desk.run("operator", "resume", "own-pay").out == "own-pay is asked again\n"
 
     after = desk.show("own-pay")
-    assert "state     paused" in shown.out
-    assert "lanes, rate_per_second" in " ".join(shown.out.split())
+    words = " ".join(shown.out.split())
+    assert "platform own-pay state paused" in words
+    assert "set by operator lanes, rate_per_second" in words
     assert (after["state"], after["target"]["set_by_operator"], after["target"]["breaker"]) == ("in-use", [], "closed")
     assert desk.run("operator", "pace", "kundendb", "--lanes", "2").code == 1
 
