@@ -161,7 +161,7 @@ class Endpoint:
         order = json.loads(body)
         if order["type"] == "fallow.ping.v1":
             pong = json.dumps({"type": "fallow.pong.v1", "challenge": order["challenge"]}).encode()
-            return 200, pong, self._signed(pong)
+            return 200, pong, self._signed(platform, pong)
         items = order["items"]
         self.asked.setdefault(platform, []).extend(item["number"] for item in items)
         said = json.dumps({"answers": [{"reference": item["reference"], "outcome": "clear"} for item in items]}).encode()

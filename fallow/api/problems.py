@@ -29,6 +29,12 @@ class KeyNotAccepted(PersonRefused):
     code = "key-not-accepted"
 
 
+class PingNotProved(FallowError):
+    """The endpoint answered a ping without proving that it holds the proposed key."""
+
+    code = "ping-not-proved"
+
+
 #: The answer to each expected error.
 STATUS: dict[type[FallowError], HTTPStatus] = {
     errors.FallowError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -48,6 +54,7 @@ STATUS: dict[type[FallowError], HTTPStatus] = {
     KeyNotAccepted: HTTPStatus.UNAUTHORIZED,
     errors.NotKnown: HTTPStatus.NOT_FOUND,
     errors.SignatureRefused: HTTPStatus.UNAUTHORIZED,
+    PingNotProved: HTTPStatus.BAD_GATEWAY,
     errors.RequestRejected: HTTPStatus.BAD_GATEWAY,
     errors.WipeRefused: HTTPStatus.BAD_GATEWAY,
     errors.TargetUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -15,8 +15,11 @@ from fallow.cli import (
     listing,
     ordering,
     outlook,
+    pacing,
     platform,
     recording,
+    registered,
+    registering,
     rotating,
     running,
     selling,
@@ -47,7 +50,7 @@ records = typer.Typer(
 held_by_law = typer.Typer(no_args_is_help=True, help="What is kept by law: list it, whose it was, open it by two people.", epilog=_EXITS)
 
 platforms = typer.Typer(
-    no_args_is_help=True, help="For a platform's engineer: a sandbox engine. For operators: what was exchanged.", epilog=_EXITS
+    no_args_is_help=True, help="For operators: register, control, look. For a platform's engineer: a sandbox engine.", epilog=_EXITS
 )
 
 
@@ -108,4 +111,11 @@ platforms.command(epilog=_EXITS)(platform.sandbox)
 platforms.command(epilog=_EXITS)(platform.trigger)
 platforms.command(epilog=_EXITS)(exchanging.log)
 platforms.command(epilog=_EXITS)(exchanging.replay)
+platforms.command("list", epilog=_EXITS)(registered.list_platforms)
+for _command in (
+    *(registered.show, registered.proposals),
+    *(registering.propose, registering.decommission, registering.ping, registering.approve, registering.deny, registering.terms),
+    *(pacing.pause, pacing.resume, pacing.pace),
+):
+    platforms.command(epilog=_EXITS)(_command)
 app.add_typer(platforms, name="platform")

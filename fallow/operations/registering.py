@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from fallow.domain.errors import CommandRefused, FallowError, InputRefused, NotKnown, SecondPersonNeeded
+from fallow.domain.errors import CommandRefused, FallowError, InputRefused, MapRefused, NotKnown, SecondPersonNeeded
 from fallow.domain.events import canonical
 from fallow.domain.people import Action, Person
 from fallow.domain.reference import read_reference
@@ -158,7 +158,7 @@ class Registering:
             registry.lock(tx)
             mine = _in_use(standings(tx, self._bodies), platform_id)
             table = {**_table_of(mine), **terms}
-            read_table(table)
+            _demand_readable(table)
             changed = changes(mine.registration, table)
             if not changed:
                 return
@@ -246,6 +246,15 @@ def expired(tx: Tx, row: PlatformProposalRow) -> bool:
 def _read(bodies: Bodies, row: PlatformProposalRow) -> Proposed:
     held = json.loads(row.body)
     return Proposed(held["base"], bodies.opened(held["registration"]), held["reference"])
+
+
+def _demand_readable(table: Table) -> None:
+    """Refuse terms out of range as what they are: somebody's input, and no map of the installation."""
+    try:
+        read_table(table)
+    except MapRefused as refused:
+        what, remedy = refused.what, refused.remedy
+        raise InputRefused(what, remedy=remedy) from None
 
 
 def _demand_nothing_open(tx: Tx, platform_id: str) -> None:

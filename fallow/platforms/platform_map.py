@@ -172,6 +172,20 @@ def load_registrations(path: Path) -> dict[str, tuple[PlatformEntry, dict[str, A
     return entries
 
 
+def load_proposed(path: Path) -> dict[str, Any]:
+    """Read a file with the one ``[[platform]]`` table that is proposed; the table is not judged yet.
+
+    Raises:
+        MapRefused: the file can't be read, or holds anything else.
+    """
+    document = _document(path)
+    tables = document.get("platform")
+    if document.keys() != {"platform"} or not isinstance(tables, list) or len(tables) != 1 or not isinstance(tables[0], dict):
+        refuse(f"{path}", "does not hold one [[platform]] table and nothing else", "write one; each platform is proposed by itself.")
+    table: dict[str, Any] = tables[0]
+    return table
+
+
 def asked(entries: Mapping[str, PlatformEntry]) -> dict[str, PlatformEntry]:
     """Return the platforms that can be asked: a hub only speaks for others and is no obligation's target."""
     return {platform_id: entry for platform_id, entry in entries.items() if entry.adapter != HUB}

@@ -19,6 +19,8 @@ from fallow.operations.people import revoke
 _READERS = "administrator operator approver auditor"
 _STAFF = "administrator operator"
 _EVERYBODY = "anonymous revoked administrator operator approver auditor shop platform other-platform"
+_PROPOSERS = "administrator operator approver"
+_NOBODY_S_PROPOSAL = f"/v1/platforms/proposals/pp_{'a' * 26}"
 _NOBODY_S_CYCLE = f"/v1/cycles/n_{'a' * 26}/1"
 
 #: Route -> (who gets through, the status of those, path and body of a request that changes nothing).
@@ -27,6 +29,30 @@ TABLE: dict[tuple[str, str], tuple[str, int, str, dict[str, str] | None]] = {
     ("POST", "/v1/platforms/{platform_id}/answers/batch"): ("", 0, "/v1/platforms/alpha-pay/answers/batch", {}),
     ("GET", "/v1/platforms/{platform_id}/requests"): ("platform", 200, "/v1/platforms/alpha-pay/requests", None),
     ("GET", "/v1/platforms/{platform_id}/exchanges"): (f"{_READERS} platform", 200, "/v1/platforms/alpha-pay/exchanges", None),
+    ("GET", "/v1/platforms"): (_READERS, 200, "/v1/platforms", None),
+    ("GET", "/v1/platforms/proposals"): (_READERS, 200, "/v1/platforms/proposals", None),
+    ("POST", "/v1/platforms/proposals"): (
+        _PROPOSERS,
+        422,
+        "/v1/platforms/proposals",
+        {"id": "delta-shop", "category": "none", "contact": "x"},
+    ),
+    ("POST", "/v1/platforms/proposals/{proposal_id}/ping"): (_PROPOSERS, 404, f"{_NOBODY_S_PROPOSAL}/ping", None),
+    ("POST", "/v1/platforms/proposals/{proposal_id}/approve"): (
+        "administrator approver",
+        404,
+        f"{_NOBODY_S_PROPOSAL}/approve",
+        None,
+    ),
+    ("POST", "/v1/platforms/proposals/{proposal_id}/deny"): (_PROPOSERS, 404, f"{_NOBODY_S_PROPOSAL}/deny", {"reference": "case 1"}),
+    ("GET", "/v1/platforms/{platform_id}"): (_READERS, 404, "/v1/platforms/nobody-here", None),
+    ("POST", "/v1/platforms/{platform_id}/decommission"): (
+        _PROPOSERS,
+        404,
+        "/v1/platforms/nobody-here/decommission",
+        {"reference": "case 1"},
+    ),
+    ("POST", "/v1/platforms/{platform_id}/terms"): (_STAFF, 404, "/v1/platforms/nobody-here/terms", {"contact": "x"}),
     ("POST", "/v1/batches"): (_STAFF, 200, "/v1/batches", None),
     ("GET", "/v1/batches/{batch_id}"): (_READERS, 404, f"/v1/batches/b_{'a' * 26}", None),
     ("POST", "/v1/traffic"): (_STAFF, 200, "/v1/traffic", None),
@@ -76,6 +102,9 @@ TABLE: dict[tuple[str, str], tuple[str, int, str, dict[str, str] | None]] = {
     ("POST", "/v1/tags"): (f"{_READERS} shop", 404, "/v1/tags", {"number": "+33199009999"}),
     ("POST", "/v1/sales"): ("shop", 404, "/v1/sales", {"number": "+33199009999", "tag": "0" * 64, "acknowledgement": "form 1"}),
     ("GET", "/v1/targets"): (_READERS, 200, "/v1/targets", None),
+    ("POST", "/v1/targets/{target_id}/pause"): (_STAFF, 404, "/v1/targets/nobody-here/pause", None),
+    ("POST", "/v1/targets/{target_id}/resume"): (_STAFF, 404, "/v1/targets/nobody-here/resume", None),
+    ("POST", "/v1/targets/{target_id}/pace"): (_STAFF, 404, "/v1/targets/nobody-here/pace", {}),
     ("GET", "/openapi.json"): (_READERS, 200, "/openapi.json", None),
     ("GET", "/healthz"): (_EVERYBODY, 200, "/healthz", None),
     ("GET", "/readyz"): (_EVERYBODY, 200, "/readyz", None),
@@ -134,7 +163,7 @@ def _expected(route: tuple[str, str], caller: str) -> int:
         return status
     if route[1].startswith("/v1/platforms/{platform_id}/answers") or caller in ("anonymous", "revoked"):
         return 401
-    if route[1].startswith("/v1/platforms/") and route[0] == "GET" and caller == "other-platform":
+    if route[1].endswith(("/requests", "/exchanges")) and caller == "other-platform":
         return 404
     return 403
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fallow.api.problems import PREFIX, STATUS, KeyNotAccepted, Problem, of_error
+from fallow.api.problems import PREFIX, STATUS, KeyNotAccepted, PingNotProved, Problem, of_error
 from fallow.domain import errors
 from fallow.domain.errors import FallowError, LeaseLost, NotKnown, SettingRefused, TargetUnavailable
 
@@ -15,7 +15,7 @@ def test_every_error_of_the_domain_has_a_status() -> None:
     """No error can be added to the tree without deciding its HTTP status."""
     known = {error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, FallowError)}
 
-    assert set(STATUS) == known | {KeyNotAccepted}
+    assert set(STATUS) == known | {KeyNotAccepted, PingNotProved}
 
 
 @pytest.mark.parametrize("kind", sorted(STATUS, key=lambda kind: kind.__name__))
