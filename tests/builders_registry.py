@@ -79,8 +79,13 @@ def register(here: Installation, people: Staff, table: Mapping[str, Any], signer
     Registering(here).approve(people.approver, ping_with(here, people, table, signer))
 
 
+def pong(asked: dict[str, Any]) -> dict[str, Any]:
+    """Answer a ping as a platform does."""
+    return {"type": "fallow.pong.v1", "challenge": asked["challenge"]}
+
+
 def ping_with(
-    here: Installation, people: Staff, table: Mapping[str, Any], signer: SigningKey, echo: Echo = dict, by: Person | None = None
+    here: Installation, people: Staff, table: Mapping[str, Any], signer: SigningKey, echo: Echo = pong, by: Person | None = None
 ) -> str:
     """Propose ``table`` and ping it at an endpoint that answers with ``signer``; return the proposal's id, whatever came of it."""
     made = list[str]()
@@ -96,11 +101,6 @@ def ping_with(
 
     run(pinged())
     return made[0]
-
-
-def pong(asked: dict[str, Any]) -> dict[str, Any]:
-    """Answer a ping as a platform does."""
-    return {"type": "fallow.pong.v1", "challenge": asked["challenge"]}
 
 
 @contextlib.asynccontextmanager

@@ -109,6 +109,23 @@ def test_a_change_says_which_keys_come_and_go_and_where_requests_went(office: Of
     assert office.get(Role.AUDITOR, "/v1/platforms/alpha-pay").json()["registration"] == old
 
 
+def test_a_key_beside_the_old_one_is_added_and_none_removed(office: Office) -> None:
+    """A rotation with overlap shows as what it is."""
+    table = office.get(Role.AUDITOR, "/v1/platforms/alpha-pay").json()["registration"]["table"]
+
+    proposed = office.post(Role.OPERATOR, PROPOSALS, {**table, "public_keys": [*table["public_keys"], NEW.public.text]}).json()
+
+    assert (proposed["changes"], proposed["keys"]) == (["public_keys"], {"added": [NEW.public.fingerprint], "removed": []})
+
+
+def test_a_key_that_was_taken_meanwhile_is_a_conflict(office: Office) -> None:
+    """Of two proposals with one key the second can't be approved, and that is no fault of the installation."""
+    (first, _), (second, _) = (office.pinged(a_table(each, NEW), NEW) for each in (SHOP, "eta-shop"))
+
+    assert office.post(Role.APPROVER, f"{first}/approve").status_code == 200
+    assert code(office.post(Role.APPROVER, f"{second}/approve")) == (409, "command-refused")
+
+
 def test_the_proposer_can_t_approve_over_http(office: Office) -> None:
     """Not even an administrator, who may do either."""
     proposal = office.post(Role.ADMINISTRATOR, "/v1/platforms/beta-chat/decommission", {"reference": "contract ended"}).json()
