@@ -92,7 +92,8 @@ def keep_silent_about_a_newer_holder(folder: Path) -> None:
 def rewrite_a_receipt(folder: Path, said: str, says: str) -> None:
     """Let a receipt of ``crm`` say something else, digest and all."""
     with closing(sqlite3.connect(folder / "fallow.db")) as connection:
-        query = "SELECT digest, body FROM evidence WHERE kind = 'receipt' AND target_id = 'crm' AND instr(body, ?)"
+        query = """SELECT digest, body FROM evidence e WHERE kind = 'receipt' AND target_id = 'crm' AND instr(body, ?)
+            AND EXISTS (SELECT 1 FROM obligations o WHERE o.evidence = e.digest)"""
         digest, body = connection.execute(query, (said,)).fetchone()
     rewritten = body.replace(said, says)
     change(

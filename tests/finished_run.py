@@ -1,6 +1,7 @@
 """A small run of the sample, finished by the engine's own operations: real record systems and platforms, no Temporal."""
 
 import asyncio
+import hashlib
 import secrets
 import shutil
 import sqlite3
@@ -120,20 +121,31 @@ def wired_with_looks(folder: Path) -> Iterator[Wired]:
     kept, platforms = folder / "status.key", folder / "platforms.toml"
     if not kept.exists():
         kept.write_bytes(secrets.token_bytes(32))
-        platforms.write_text(_with_status(platforms.read_text(), SigningKey(kept.read_bytes()).public.text))
-    key, entries = SigningKey(kept.read_bytes()), load_platform_map(platforms)
+        platforms.write_text(_with_status(platforms.read_text(), kept.read_bytes()))
+    secret, entries = kept.read_bytes(), load_platform_map(platforms)
     with wire(Settings(state=folder)) as wired:
         asked = wired.installation.platforms
-        watched = {each: Watched(asked[each], key) for each in asked if entries[each].status_url is not None}
+        watched = {each: Watched(asked[each], _key_of(secret, each)) for each in asked if entries[each].status_url is not None}
         wired.installation = replace(wired.installation, platforms={**asked, **watched})
         yield wired
 
 
-def _with_status(text: str, key: str) -> str:
-    """Let a platforms map trust ``key`` as well, and give :data:`WATCHED` a status query where it has none."""
-    head, name, table = text.replace("public_keys = [", f'public_keys = ["{key}", ').partition(f'id = "{WATCHED}"')
-    has_one = "status_url" in table.partition("[[")[0]
-    return head + name + ("" if has_one else '\nstatus_url = "http://127.0.0.1:1/status"') + table
+def _key_of(secret: bytes, platform_id: str) -> SigningKey:
+    """Return the key of a platform's status query: each has one of its own."""
+    return SigningKey(hashlib.sha256(secret + platform_id.encode()).digest())
+
+
+def _with_status(text: str, secret: bytes) -> str:
+    """Let a platforms map trust the status queries' keys as well, and give :data:`WATCHED` a status query where it has none."""
+    tables = text.split("[[platform]]")
+    return "[[platform]]".join([tables[0], *(_trusting(table, secret) for table in tables[1:])])
+
+
+def _trusting(table: str, secret: bytes) -> str:
+    platform_id = table.partition('id = "')[2].partition('"')[0]
+    more = 'status_url = "http://127.0.0.1:1/status"\n' if platform_id == WATCHED and "status_url" not in table else ""
+    key = _key_of(secret, platform_id).public.text
+    return table.replace("public_keys = [", f'{more}public_keys = ["{key}", ')
 
 
 def states(wired: Wired) -> dict[str, str]:

@@ -133,10 +133,11 @@ class Premises:
             return {row.target_id: row for row in obligations.of_cycle(tx, cycle_id)}
 
     def attempts(self, cycle_id: str, target_id: str) -> list[str]:
-        """Return the results of the attempts that were reported, in order."""
+        """Return the results of the attempts to wipe or to ask that were reported, in order; looks are none."""
         query = select(AttemptRow).where(AttemptRow.cycle_id == cycle_id, AttemptRow.target_id == target_id)
         with self.wired.installation.db.read() as tx:
-            return [row.result for row in tx.session.exec(query.order_by(col(AttemptRow.attempt_id)))]
+            found = [row.result for row in tx.session.exec(query.order_by(col(AttemptRow.attempt_id)))]
+        return [result for result in found if result != "looked"]
 
     def discharges(self, cycle_id: str) -> list[str]:
         """Return the targets whose obligations were discharged, sorted, repeats included."""

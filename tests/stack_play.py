@@ -21,13 +21,15 @@ import pytest
 from builders_cycles import assert_folds
 from sqlmodel import col, select
 
-from fallow.domain.obligations import TargetKind
+from fallow.domain.obligations import Outcome, TargetKind, shown
 from fallow.local import crowd, postgres, stack
 from fallow.local.demo_desk import Desk, control
 from fallow.local.postgres import PostgresNotInstalled, RunningPostgres
 from fallow.local.processes import Child, free_ports, wait_until
 from fallow.local.simulator_signing import sign
 from fallow.store.engine import Database
+from fallow.store.inbox import Inbox
+from fallow.store.keys import Keys
 from fallow.store.tables import AttemptRow, CycleRow, DeliveryRow, EventRow, LeaseRow, ObligationRow
 
 Session = psycopg.Connection[tuple[Any, ...]]
@@ -185,14 +187,16 @@ class Play:
         assert len(kept) == len(set(kept))
         assert self.tried() == self.taken() <= set(kept)
         owed = {(row.target_id, row.reference): row.outcome for row in self.obligations() if row.kind == TargetKind.PLATFORM}
-        said = {(line["platform"], line["reference"]): line["outcome"] for line in self.log("answered")}
+        said = {(line["platform"], line["reference"]): shown(Outcome(line["outcome"])) for line in self.log("answered")}
         assert owed == said != {}
         assert_folds(self.db)
 
     def repeat(self, row: DeliveryRow) -> httpx.Response:
         """Send a delivery that the engine has already taken once more, as its platform would: same id and bytes, signed now."""
         keys = json.loads((self.directory / "simulator_keys.json").read_text())
-        return self.call_back(row.platform_id, row.body, sign(keys[row.platform_id], row.delivery_id, row.body))
+        kept = Inbox(Keys(self.directory / "keys")).open(row)
+        assert kept is not None
+        return self.call_back(row.platform_id, kept.body, sign(keys[row.platform_id], row.delivery_id, kept.body))
 
     def call_back(self, platform_id: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Send a callback to the API."""

@@ -149,6 +149,7 @@ class UnbindingRounds:
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
             wanted = obligations.still_wanted(tx, [each.cycle_id for each in due])
+            obligations.unclaim(tx, self.target_id, [each.cycle_id for each in due if each.cycle_id not in wanted])
         return [each for each in due if each.cycle_id in wanted]
 
     def _answered(self, lease: _Lease, request: _Request, delivery: SignedDelivery | None, said: Said) -> int:

@@ -98,6 +98,7 @@ class WipingRounds:
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, holder, fence)
             wanted = obligations.still_wanted(tx, [due.cycle_id for due, _ in claimed])
+            obligations.unclaim(tx, self.target_id, [due.cycle_id for due, _ in claimed if due.cycle_id not in wanted])
             return [(due, order) for due, order in claimed if due.cycle_id in wanted], tx.now
 
     def _refused(self, holder: str, fence: int, due: Sequence[Due], error: WipeRefused) -> None:

@@ -187,6 +187,15 @@ def give_back_claims(tx: Tx, target_id: str) -> None:
     _change(tx, target_id, list(tx.session.exec(query.with_for_update(skip_locked=True))), {"claimed": False, "due_at": tx.now})
 
 
+def unclaim(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> None:
+    """Give back what was claimed and is not wanted now: as soon as it is wanted again it is due, not only when the claim runs out."""
+    unwanted = list(cycle_ids)
+    if unwanted:
+        mine = col(ObligationRow.target_id) == target_id, among(tx, ObligationRow.cycle_id, unwanted)
+        still = col(ObligationRow.status) == Status.OPEN, col(ObligationRow.claimed).is_(True)
+        tx.session.execute(update(ObligationRow).where(*mine, *still).values(claimed=False, due_at=tx.now), execution_options=_UNSEEN)
+
+
 def _owed_before(after: Collection[str]) -> ColumnElement[bool]:
     """Return the condition that the cycle owes something at a target that comes before."""
     if not after:

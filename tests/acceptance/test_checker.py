@@ -71,7 +71,8 @@ def test_finds_each_corruption(folder: Path, corrupt: Callable[[Path], None], ki
 def test_refuses_a_receipt_that_lost_what_the_law_keeps(folder: Path) -> None:
     """A receipt, digest and all, that restricted rows and found one less kept discharges nothing."""
     with closing(sqlite3.connect(folder / "fallow.db")) as connection:
-        bodies = connection.execute("SELECT body FROM evidence WHERE kind = 'receipt' AND target_id = 'crm'").fetchall()
+        cited = "SELECT body FROM evidence e WHERE kind = 'receipt' AND EXISTS (SELECT 1 FROM obligations o WHERE o.evidence = e.digest)"
+        bodies = connection.execute(f"{cited} AND target_id = 'crm'").fetchall()
     found = (each for (body,) in bodies for each in json.loads(body)["collections"])
     whole = next(each for each in found if each["strategy"] == "restrict" and each["affected"] == each["kept"] > 0)
     rewrite_a_receipt(folder, canonical(whole), canonical(whole | {"kept": whole["kept"] - 1}))

@@ -48,7 +48,9 @@ def the_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     cli = CommandLine(tmp_path_factory.mktemp("desk") / "state")
     assert cli.run("setup", "--no-temporal").code == 0
     own_systems.make_database(cli.state / "kunden.db")
-    own_systems.write_maps(cli.state, 9, KEY.public.text)
+    own_systems.write_maps(
+        cli.state, 9, {**{each: SigningKey.generate().public.text for each in own_systems.PLATFORMS}, "own-pay": KEY.public.text}
+    )
     root = cli.run("keys", "admit", "--name", "root", "--role", "administrator").out.strip()
     keys = {name: cli.run("keys", "admit", "--name", name, "--role", role, key=root).out.strip() for name, role in ROLES.items()}
     delivery = signed_delivery(KEY, {REFERENCE: Outcome.UNBOUND}, datetime.now(UTC), delivery_id=new_id())

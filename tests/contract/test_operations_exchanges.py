@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from builders import World, a_person, advance, an_installation, enrolled, references
 from memory_ports import signed_delivery
+from sqlalchemy import delete
 from sqlmodel import select
 
 from fallow.domain.errors import NotKnown, PersonRefused, SignatureRefused
@@ -17,6 +18,7 @@ from fallow.operations.answers import accept_answer
 from fallow.operations.exchanges import as_json, delivery_log, replay
 from fallow.store import cycles, exchanges, obligations
 from fallow.store.exchanges import Direction, Exchange
+from fallow.store.platform_tables import ExchangeRow
 from fallow.store.tables import DeliveryRow
 
 READERS = [Role.ADMINISTRATOR, Role.OPERATOR, Role.APPROVER, Role.AUDITOR]
@@ -30,6 +32,8 @@ def the_world(tmp_path: Path) -> World:
         platform.says = lambda _: None
     (cycle_id,) = enrolled(made)
     advance(made, cycle_id, State.TAGGING)
+    with made.installation.db.begin() as tx:  # each test begins with an empty log
+        tx.session.exec(delete(ExchangeRow))
     return made
 
 

@@ -2,6 +2,7 @@
 
 import signal
 from collections import Counter
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -51,7 +52,7 @@ def test_two_workers_share_the_work(tmp_path: Path) -> None:
         asked = Counter((line["platform"], line["reference"]) for line in play.log("asked"))
         owed = [row for row in play.obligations() if row.kind == TargetKind.PLATFORM]
         assert asked == {(row.target_id, row.reference): 1 for row in owed}
-        attempts = Counter((row.cycle_id, row.target_id) for row in play.attempts())
+        attempts = Counter((row.cycle_id, row.target_id) for row in play.attempts() if row.result != "looked")
         assert attempts == {(row.cycle_id, row.target_id): 1 for row in play.obligations()}
         play.assert_nothing_was_lost()
 
@@ -87,7 +88,7 @@ def go_down_while_sending(play: Play, server: LastingPostgres) -> None:
     assert_unavailable(play.get("/readyz"))
     play.until(lambda: len(play.log("called-back", status=503)) >= _SOME, "platforms were told to come again later")
     play.until(lambda: "OperationalError" in play.logged()[logged:], "the worker met the outage")
-    assert_unavailable(play.call_back("pennywell-pay", b"{}", {}))
+    assert play.call_back("pennywell-pay", b"{}", {}).status_code == HTTPStatus.UNAUTHORIZED  # nothing but a signature is looked at
     assert play.get("/healthz").status_code == 200
 
 
