@@ -14,14 +14,14 @@ from sqlmodel import col, select
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import FallowError, TargetUnavailable
 from fallow.domain.lifecycle import State
-from fallow.domain.obligations import Status, TargetKind
+from fallow.domain.obligations import Outcome, Status, TargetKind
 from fallow.domain.ports import SignedDelivery, UnbindItem
 from fallow.domain.sent import under_way
 from fallow.operations import status
 from fallow.operations.installation import Pace
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.operations.unbinding_rounds import UnbindingRounds
-from fallow.store import exchanges, leases, obligations
+from fallow.store import cycles, exchanges, leases, obligations
 from fallow.store.platform_tables import ExchangeRow
 from fallow.store.tables import AttemptRow, ObligationRow
 from workers.registry import chores
@@ -357,7 +357,7 @@ def test_what_a_hold_took_from_a_sender_is_due_as_soon_as_it_is_wanted_again(wor
     with world.installation.db.begin() as tx:
         claimed = obligations.claim(tx, PAY, TargetKind.PLATFORM, most=10, for_=CLAIM_FOR)
         row = obligations.at_target(tx, PAY, [answered])[answered]
-        row.status, row.due_at = Status.DISCHARGED, None
+        obligations.shift(tx, cycles.lock_one(tx, answered), row, Status.DISCHARGED, Outcome.CLEAR, "e" * 64)
     with world.installation.db.begin() as tx:
         obligations.unclaim(tx, PAY, [each.cycle_id for each in claimed])
         again = obligations.claim(tx, PAY, TargetKind.PLATFORM, most=10, for_=CLAIM_FOR)
