@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from fallow.domain.errors import FallowError
-from fallow.platforms.adapters.catalogue import Way
+from fallow.platforms.adapters.catalogue import Way, offers_look
 from fallow.platforms.platform_map import PlatformEntry, read_registration
 from fallow.platforms.signing import MOST_KEYS
 from fallow.platforms.speakers import Speaker, speaker_of
@@ -60,10 +61,12 @@ class Era:
     Attributes:
         entries: platforms and hubs in use, by id.
         decommissioned: those that were asked before and are no more.
+        unread: those whose registration can't be read.
     """
 
     entries: Mapping[str, PlatformEntry]
     decommissioned: frozenset[str]
+    unread: frozenset[str] = frozenset()
     _speakers: dict[str, Speaker | None] = field(default_factory=dict, repr=False)
 
     def speaker(self, platform_id: str) -> Speaker | None:
@@ -72,6 +75,12 @@ class Era:
             entry = self.entries.get(platform_id)
             self._speakers[platform_id] = None if entry is None else speaker_of(entry, self.entries)
         return self._speakers[platform_id]
+
+    @cached_property
+    def looking(self) -> frozenset[str]:
+        """The platforms that offer a status query, and those of which it can't be told: what they cleared stays unconfirmed."""
+        targets = [entry for entry in self.entries.values() if entry.adapter != _HUB]
+        return self.unread.union(entry.platform_id for entry in targets if offers_look(entry, self.entries))
 
 
 class Registered:
@@ -180,7 +189,7 @@ class _History:
         return self._eras[number]
 
     def _made(self, instant: datetime) -> Era:
-        entries, gone = dict[str, PlatformEntry](), set[str]()
+        entries, gone, unread = dict[str, PlatformEntry](), set[str](), set[str]()
         for platform_id, revisions in self._of_platform.items():
             place = bisect.bisect_right(revisions, instant, key=lambda each: each.active_from)
             standing = revisions[place - 1] if place else None
@@ -190,7 +199,9 @@ class _History:
                 gone.add(platform_id)
             elif standing.entry is not None:
                 entries[platform_id] = standing.entry
-        return Era(entries, frozenset(gone))
+            else:
+                unread.add(platform_id)
+        return Era(entries, frozenset(gone), frozenset(unread))
 
 
 class Live(Mapping[str, Value], Generic[Value]):
@@ -221,6 +232,16 @@ class Live(Mapping[str, Value], Generic[Value]):
         if made is None or made[:2] != (entry, hub):
             made = self._made[platform_id] = (entry, hub, self._make(entry, entries))
         return made[2]
+
+    def __contains__(self, platform_id: object) -> bool:
+        """Tell whether it is in use, whether or not its value can be made."""
+        entry = self._registered.present.entries.get(str(platform_id))
+        return entry is not None and (self._hubs or entry.adapter != _HUB)
+
+    @property
+    def looking(self) -> frozenset[str]:
+        """See :attr:`Era.looking`; nothing is made for it."""
+        return self._registered.present.looking
 
     def __iter__(self) -> Iterator[str]:
         """Yield the ids of those in use now."""
