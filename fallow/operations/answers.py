@@ -65,7 +65,13 @@ def accept_answer(installation: Installation, speaker_id: str, delivery: SignedD
 
 
 def apply_delivery(
-    tx: Tx, installation: Installation, speaker_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]], *, asked: bool = False
+    tx: Tx,
+    installation: Installation,
+    speaker_id: str,
+    delivery: SignedDelivery,
+    said: Sequence[tuple[str, Outcome]],
+    *,
+    asked: bool = False,
 ) -> str:
     """Do the work of :func:`accept_answer` in a transaction that is already open; ``asked``: see :class:`Heard`."""
     (result,) = apply_all(tx, installation, [Heard(speaker_id, delivery, said, asked=asked)])

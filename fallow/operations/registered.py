@@ -2,13 +2,15 @@
 
 Revisions are only ever added, so their count says whether anything is new. It is read at most twice a second a process, and at once
 after this process has changed something itself. Reads happen on a connection of their own, also inside somebody's open transaction;
-one thread reads while the others go on with what is known, so that none waits for a connection that another of them holds.
+one thread reads while the others go on with what is known, so that none waits for a connection that another of them holds. A process
+with an event loop follows the registry (:meth:`Registered.following`): there a thread of its own reads, and who asks never waits.
 """
 
 import bisect
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -20,7 +22,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from fallow.domain.errors import FallowError
 from fallow.platforms.adapters.catalogue import Way, offers_look
 from fallow.platforms.platform_map import PlatformEntry, read_registration
-from fallow.platforms.signing import MOST_KEYS
 from fallow.platforms.speakers import Speaker, speaker_of
 from fallow.store import registry
 from fallow.store.engine import Database
@@ -29,6 +30,8 @@ from fallow.store.registry import Bodies
 
 #: Seconds between two looks for a new revision.
 LOOK_EVERY = 0.5
+#: Seconds that the end of a process waits for a read that is under way.
+_LEAVES_WITHIN = 2.0
 #: Who received an answer may not have known of a change yet that was committed a moment before: at an instant counts what counted
 #: within this of it. Well above :data:`LOOK_EVERY`, so that no answer that was accepted is doubted at the gate.
 OVERLAPS = timedelta(seconds=5)
@@ -102,6 +105,7 @@ class Registered:
         self._read: dict[tuple[str, int], Revision] = {}
         self._history = _History({})
         self._look_at = 0.0
+        self._followed = 0
         self.refresh()
 
     def refresh(self) -> None:
@@ -109,18 +113,41 @@ class Registered:
         with self._reading:
             self._look()
 
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Look in a thread of its own until left, as a process with an event loop must: meanwhile :attr:`present` does no I/O."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._follow, args=(over,), name="registry", daemon=True)
+        thread.start()
+        self._followed += 1
+        try:
+            yield
+        finally:
+            self._followed -= 1
+            over.set()
+            thread.join(_LEAVES_WITHIN)
+
+    def _follow(self, over: threading.Event) -> None:
+        while not over.wait(LOOK_EVERY):
+            with self._reading:
+                self._look_in_any_weather()
+
     @property
     def present(self) -> Era:
         """The registry as it stands."""
-        if self._seconds() >= self._look_at and self._reading.acquire(blocking=False):
+        if not self._followed and self._seconds() >= self._look_at and self._reading.acquire(blocking=False):
             try:
-                self._look()
-            except SQLAlchemyError as error:  # an outage makes nothing unknown that was known
-                _log.warning("registry not read, to be tried again", reason=type(error).__name__)
-                self._look_at = self._seconds() + LOOK_EVERY
+                self._look_in_any_weather()
             finally:
                 self._reading.release()
         return self._history.latest
+
+    def _look_in_any_weather(self) -> None:
+        try:
+            self._look()
+        except SQLAlchemyError as error:  # an outage makes nothing unknown that was known
+            _log.warning("registry not read, to be tried again", reason=type(error).__name__)
+            self._look_at = self._seconds() + LOOK_EVERY
 
     def now(self, platform_id: str) -> Speaker | None:
         """See :class:`fallow.platforms.speakers.Speakers`."""
@@ -254,9 +281,9 @@ class Live(Mapping[str, Value], Generic[Value]):
 
 
 def _together(found: Sequence[Speaker]) -> Speaker | None:
-    """Return one speaker with the keys and members of all, the first's first; no more keys than one sender may have."""
+    """Return one speaker with the keys and members of all, the first's first: more keys than one sender may have, none left out."""
     if not found or all(each == found[0] for each in found):
         return found[0] if found else None
-    keys = tuple(dict.fromkeys(key for each in found for key in each.keys))[:MOST_KEYS]
+    keys = tuple(dict.fromkeys(key for each in found for key in each.keys))
     members = frozenset[str]().union(*(each.speaks_for for each in found))
     return Speaker(found[0].platform_id, keys, found[0].form, members)
