@@ -29,10 +29,11 @@ from fallow.local.postgres import RunningPostgres
 from fallow.local.processes import Child, start_child, wait_until_ready
 from fallow.local.simulator_signing import public_half
 from fallow.operations.frozen import freeze
+from fallow.operations.sale import DEMO_FACT
 from fallow.settings import Settings
 from fallow.store import keys, schema
 from fallow.store.engine import Database
-from fallow.store.tables import CycleRow, NumberRow, ObligationRow
+from fallow.store.tables import CycleRow, FactRow, NumberRow, ObligationRow
 from fallow.store.vault import opaque
 
 CATEGORIES = (Category.PAYMENT, Category.SOCIAL, Category.BANK, Category.SHOP)
@@ -178,6 +179,7 @@ def running() -> Iterator[World]:
 def _write(wired: Wired, count: int) -> None:
     installation = wired.installation
     with installation.db.begin() as tx:
+        tx.session.add(FactRow(name=DEMO_FACT, value="yes"))  # its endpoints follow the platforms map, also once there are numbers
         policy = freeze(tx, installation.policy)
         numbers = [installation.vault.new_row(E164(f"+86{_FIRST_NUMBER + place}"), "CN") for place in range(count)]
         tx.session.execute(insert(NumberRow), [each.model_dump() for each in numbers])

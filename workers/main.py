@@ -51,6 +51,7 @@ async def run(
     bell = Bell(installation.db, {system.system_id: system.after for system in installation.record_systems.values()})
     targets = Targets(installation)
     async with AsyncExitStack() as stack:
+        stack.enter_context(installation.registered.following())
         threads = stack.enter_context(ThreadPoolExecutor(options.STEP_SLOTS, "step"))
         recycling = Worker(
             client,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from fallow.domain.ports import Keeper
-from fallow.operations.installation import Installation, Pace
+from fallow.operations.installation import Installation
 from fallow.operations.looking_rounds import AskingAndLooking, LookingRounds
 from fallow.operations.sending import Rounds, Tally
 from fallow.operations.unbinding_rounds import UnbindingRounds
@@ -51,13 +51,13 @@ class Resting:
 
 
 class LiveRounds(Mapping[str, Rounds]):
-    """The rounds of each target; those of a platform are made again when its registration changes, also within a turn."""
+    """The rounds of each target; those of a platform look its registration up themselves, each time they go round."""
 
     def __init__(self, installation: Installation, keeper: Keeper) -> None:
         """Wipe and unbind for ``installation``; ``keeper`` takes what the law keeps."""
         self._installation = installation
         self._wiping = {each.system_id: WipingRounds(installation, each, keeper) for each in installation.record_systems.values()}
-        self._unbinding: dict[str, tuple[object, Pace, AskingAndLooking]] = {}
+        self._unbinding: dict[str, AskingAndLooking] = {}
 
     def __getitem__(self, target_id: str) -> Rounds:
         """Return a target's rounds.
@@ -69,11 +69,16 @@ class LiveRounds(Mapping[str, Rounds]):
             return self._wiping[target_id]
         if target_id in self._installation.registered.present.decommissioned:
             return Resting(target_id)
-        platform, pace = self._installation.platforms[target_id], self._installation.paces[target_id]
-        made = self._unbinding.get(target_id)
-        if made is None or made[0] is not platform or made[1] != pace:
-            made = self._unbinding[target_id] = (platform, pace, self._rounds_at(target_id))
-        return made[2]
+        if target_id not in self._installation.platforms:
+            raise KeyError(target_id)
+        if target_id not in self._unbinding:
+            self._unbinding[target_id] = self._rounds_at(target_id)
+        return self._unbinding[target_id]
+
+    def __contains__(self, target_id: object) -> bool:
+        """Tell whether it has rounds; those at a platform that can't be made here say so at each request."""
+        here = self._installation
+        return target_id in self._wiping or target_id in here.platforms or target_id in here.registered.present.decommissioned
 
     def _rounds_at(self, platform_id: str) -> AskingAndLooking:
         return AskingAndLooking(UnbindingRounds(self._installation, platform_id), LookingRounds(self._installation, platform_id))

@@ -39,7 +39,7 @@ def serve(settings: Settings) -> None:
         SettingRefused, PolicyRefused, MapRefused: the installation can't be put together, or the address can't be used.
     """
     demand_free(settings.api_host, settings.api_port)
-    with wire(settings) as wired:
+    with wire(settings) as wired, wired.installation.registered.following():
         wired.warn_of_differences()
         app = create_app(wired)
         sys.setswitchinterval(_SWITCH_EVERY)

@@ -38,12 +38,14 @@ class Heard:
         delivery: the message, verbatim.
         said: (reference, outcome) pairs parsed from its body.
         keys: the speaker's keys then. Where they are others by the time it is applied, it is verified again; () makes sure of that.
+        asked: whether it came in the response to a request of ours: then who was asked may have been decommissioned meanwhile.
     """
 
     speaker_id: str
     delivery: SignedDelivery
     said: Sequence[tuple[str, Outcome]]
     keys: tuple[VerifyingKey, ...] = ()
+    asked: bool = False
 
 
 def accept_answer(installation: Installation, speaker_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]) -> str:
@@ -63,10 +65,16 @@ def accept_answer(installation: Installation, speaker_id: str, delivery: SignedD
 
 
 def apply_delivery(
-    tx: Tx, installation: Installation, speaker_id: str, delivery: SignedDelivery, said: Sequence[tuple[str, Outcome]]
+    tx: Tx,
+    installation: Installation,
+    speaker_id: str,
+    delivery: SignedDelivery,
+    said: Sequence[tuple[str, Outcome]],
+    *,
+    asked: bool = False,
 ) -> str:
-    """Do the work of :func:`accept_answer` in a transaction that is already open."""
-    (result,) = apply_all(tx, installation, [Heard(speaker_id, delivery, said)])
+    """Do the work of :func:`accept_answer` in a transaction that is already open; ``asked``: see :class:`Heard`."""
+    (result,) = apply_all(tx, installation, [Heard(speaker_id, delivery, said, asked=asked)])
     if isinstance(result, FallowError):
         raise result
     return result
@@ -75,7 +83,7 @@ def apply_delivery(
 def apply_all(tx: Tx, installation: Installation, heard: Sequence[Heard]) -> list[str | FallowError]:
     """Apply deliveries as if one after the other; return for each its acknowledgement, or why it was refused: that one alone."""
     before = installation.inbox.find_all(tx, {_name(each) for each in heard})
-    speakers = {each.speaker_id: installation.speakers.now(each.speaker_id) for each in heard}
+    speakers = {each.speaker_id: _speaker(tx, installation, each) for each in heard}
     results, fresh = dict[int, str | FallowError](), dict[tuple[str, str], tuple[int, Heard, Speaker]]()
     for place, each in enumerate(heard):
         name, speaker = _name(each), speakers[each.speaker_id]
@@ -93,6 +101,12 @@ def apply_all(tx: Tx, installation: Installation, heard: Sequence[Heard]) -> lis
             first, kept, _ = fresh[_name(each)]
             results[place] = results[first] if kept.delivery.body == each.delivery.body else _used_twice()
     return [results[place] for place in range(len(heard))]
+
+
+def _speaker(tx: Tx, installation: Installation, heard: Heard) -> Speaker | None:
+    """Return who may speak now. In a response also who might a moment ago, as long as the gate, too, would believe it."""
+    now = installation.speakers.now(heard.speaker_id)
+    return installation.speakers.at(heard.speaker_id, tx.now) if now is None and heard.asked else now
 
 
 def _name(heard: Heard) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Which platforms are looked at again, and what waits for it: the settling of UNBINDING, the gate, and the sale of a sample.
 
-A platform looks if it offers a status query now (``ports.Platform.looks``). What it cleared by its own word is confirmed by another one
-before the stage settles: an answer of weeks ago says nothing of what was bound since. Nobody asks after a receipt or after what two
+A platform looks if its registration offers a status query now, whether or not this process can reach it. What it cleared by its own
+word is confirmed by another one before the stage settles: an answer of weeks ago says nothing of what was bound since. Nobody asks after a receipt or after what two
 people attested. One in so many released numbers, drawn by its id, is looked at once more before it is sold.
 """
 
@@ -14,6 +14,7 @@ from fallow.domain.obligations import Status
 from fallow.domain.sample import is_drawn
 from fallow.operations.frozen import frozen_policy
 from fallow.operations.installation import Installation
+from fallow.operations.registered import Live
 from fallow.store import cycles, looks, obligations
 from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, ObligationRow
@@ -24,6 +25,8 @@ SAMPLE_AFTER = timedelta(minutes=10)
 
 def looking_now(installation: Installation) -> frozenset[str]:
     """Return the platforms that offer a status query now, whatever they offered when a cycle was enrolled."""
+    if isinstance(installation.platforms, Live):
+        return installation.platforms.looking
     return frozenset(platform_id for platform_id, platform in installation.platforms.items() if platform.looks)
 
 

@@ -13,6 +13,7 @@ from fallow.domain.obligations import Outcome, TargetKind, shown
 from fallow.domain.ports import SignedDelivery
 from fallow.operations.answers import place_hold
 from fallow.operations.installation import Installation
+from fallow.operations.reaching import Reached, reach
 from fallow.operations.sending import CLAIM_FOR, Rounds, Tally, backoff
 from fallow.platforms.forms import FORMS
 from fallow.store import cycles, inbox, leases, looks, obligations, targets
@@ -47,7 +48,7 @@ class AskingAndLooking:
 
 
 class LookingRounds:
-    """Looks at one platform; does nothing at one that offers no status query.
+    """Looks at one platform, as it is registered when a round begins; does nothing at one that offers no status query.
 
     A status query that fails stops no request: it has a breaker of its own, and heeds the platform's pause, pace and breaker besides.
     """
@@ -56,9 +57,6 @@ class LookingRounds:
         """Look at the platform of that id at its own pace."""
         self.target_id = platform_id
         self._installation = installation
-        self._db = installation.db
-        self._platform = installation.platforms[platform_id]
-        self._pace = installation.paces[platform_id]
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Make one status query; tell whether there was anything to look at.
@@ -66,6 +64,21 @@ class LookingRounds:
         Raises:
             LeaseLost: another sender has taken over.
         """
+        reached = reach(self._installation, self.target_id)
+        return reached is not None and await _LookingRound(self._installation, self.target_id, reached).round(holder, fence, tally)
+
+
+class _LookingRound:
+    """One round."""
+
+    def __init__(self, installation: Installation, platform_id: str, reached: Reached) -> None:
+        self.target_id = platform_id
+        self._installation = installation
+        self._db = installation.db
+        self._platform = reached.platform
+        self._pace = reached.pace
+
+    async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         due = await asyncio.to_thread(self._claim, holder, fence) if self._platform.looks else []
         if not due:
             return False

@@ -2,24 +2,26 @@
 
 Revisions are only ever added, so their count says whether anything is new. It is read at most twice a second a process, and at once
 after this process has changed something itself. Reads happen on a connection of their own, also inside somebody's open transaction;
-one thread reads while the others go on with what is known, so that none waits for a connection that another of them holds.
+one thread reads while the others go on with what is known, so that none waits for a connection that another of them holds. A process
+with an event loop follows the registry (:meth:`Registered.following`): there a thread of its own reads, and who asks never waits.
 """
 
 import bisect
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from fallow.domain.errors import FallowError
-from fallow.platforms.adapters.catalogue import Way
+from fallow.platforms.adapters.catalogue import Way, offers_look
 from fallow.platforms.platform_map import PlatformEntry, read_registration
-from fallow.platforms.signing import MOST_KEYS
 from fallow.platforms.speakers import Speaker, speaker_of
 from fallow.store import registry
 from fallow.store.engine import Database
@@ -28,6 +30,8 @@ from fallow.store.registry import Bodies
 
 #: Seconds between two looks for a new revision.
 LOOK_EVERY = 0.5
+#: Seconds that the end of a process waits for a read that is under way.
+_LEAVES_WITHIN = 2.0
 #: Who received an answer may not have known of a change yet that was committed a moment before: at an instant counts what counted
 #: within this of it. Well above :data:`LOOK_EVERY`, so that no answer that was accepted is doubted at the gate.
 OVERLAPS = timedelta(seconds=5)
@@ -60,10 +64,12 @@ class Era:
     Attributes:
         entries: platforms and hubs in use, by id.
         decommissioned: those that were asked before and are no more.
+        unread: those whose registration can't be read.
     """
 
     entries: Mapping[str, PlatformEntry]
     decommissioned: frozenset[str]
+    unread: frozenset[str] = frozenset()
     _speakers: dict[str, Speaker | None] = field(default_factory=dict, repr=False)
 
     def speaker(self, platform_id: str) -> Speaker | None:
@@ -72,6 +78,12 @@ class Era:
             entry = self.entries.get(platform_id)
             self._speakers[platform_id] = None if entry is None else speaker_of(entry, self.entries)
         return self._speakers[platform_id]
+
+    @cached_property
+    def looking(self) -> frozenset[str]:
+        """The platforms that offer a status query, and those of which it can't be told: what they cleared stays unconfirmed."""
+        targets = [entry for entry in self.entries.values() if entry.adapter != _HUB]
+        return self.unread.union(entry.platform_id for entry in targets if offers_look(entry, self.entries))
 
 
 class Registered:
@@ -93,6 +105,7 @@ class Registered:
         self._read: dict[tuple[str, int], Revision] = {}
         self._history = _History({})
         self._look_at = 0.0
+        self._followed = 0
         self.refresh()
 
     def refresh(self) -> None:
@@ -100,18 +113,41 @@ class Registered:
         with self._reading:
             self._look()
 
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Look in a thread of its own until left, as a process with an event loop must: meanwhile :attr:`present` does no I/O."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._follow, args=(over,), name="registry", daemon=True)
+        thread.start()
+        self._followed += 1
+        try:
+            yield
+        finally:
+            self._followed -= 1
+            over.set()
+            thread.join(_LEAVES_WITHIN)
+
+    def _follow(self, over: threading.Event) -> None:
+        while not over.wait(LOOK_EVERY):
+            with self._reading:
+                self._look_in_any_weather()
+
     @property
     def present(self) -> Era:
         """The registry as it stands."""
-        if self._seconds() >= self._look_at and self._reading.acquire(blocking=False):
+        if not self._followed and self._seconds() >= self._look_at and self._reading.acquire(blocking=False):
             try:
-                self._look()
-            except SQLAlchemyError as error:  # an outage makes nothing unknown that was known
-                _log.warning("registry not read, to be tried again", reason=type(error).__name__)
-                self._look_at = self._seconds() + LOOK_EVERY
+                self._look_in_any_weather()
             finally:
                 self._reading.release()
         return self._history.latest
+
+    def _look_in_any_weather(self) -> None:
+        try:
+            self._look()
+        except SQLAlchemyError as error:  # an outage makes nothing unknown that was known
+            _log.warning("registry not read, to be tried again", reason=type(error).__name__)
+            self._look_at = self._seconds() + LOOK_EVERY
 
     def now(self, platform_id: str) -> Speaker | None:
         """See :class:`fallow.platforms.speakers.Speakers`."""
@@ -180,7 +216,7 @@ class _History:
         return self._eras[number]
 
     def _made(self, instant: datetime) -> Era:
-        entries, gone = dict[str, PlatformEntry](), set[str]()
+        entries, gone, unread = dict[str, PlatformEntry](), set[str](), set[str]()
         for platform_id, revisions in self._of_platform.items():
             place = bisect.bisect_right(revisions, instant, key=lambda each: each.active_from)
             standing = revisions[place - 1] if place else None
@@ -190,7 +226,9 @@ class _History:
                 gone.add(platform_id)
             elif standing.entry is not None:
                 entries[platform_id] = standing.entry
-        return Era(entries, frozenset(gone))
+            else:
+                unread.add(platform_id)
+        return Era(entries, frozenset(gone), frozenset(unread))
 
 
 class Live(Mapping[str, Value], Generic[Value]):
@@ -222,6 +260,16 @@ class Live(Mapping[str, Value], Generic[Value]):
             made = self._made[platform_id] = (entry, hub, self._make(entry, entries))
         return made[2]
 
+    def __contains__(self, platform_id: object) -> bool:
+        """Tell whether it is in use, whether or not its value can be made."""
+        entry = self._registered.present.entries.get(str(platform_id))
+        return entry is not None and (self._hubs or entry.adapter != _HUB)
+
+    @property
+    def looking(self) -> frozenset[str]:
+        """See :attr:`Era.looking`; nothing is made for it."""
+        return self._registered.present.looking
+
     def __iter__(self) -> Iterator[str]:
         """Yield the ids of those in use now."""
         entries = self._registered.present.entries
@@ -233,9 +281,9 @@ class Live(Mapping[str, Value], Generic[Value]):
 
 
 def _together(found: Sequence[Speaker]) -> Speaker | None:
-    """Return one speaker with the keys and members of all, the first's first; no more keys than one sender may have."""
+    """Return one speaker with the keys and members of all, the first's first: more keys than one sender may have, none left out."""
     if not found or all(each == found[0] for each in found):
         return found[0] if found else None
-    keys = tuple(dict.fromkeys(key for each in found for key in each.keys))[:MOST_KEYS]
+    keys = tuple(dict.fromkeys(key for each in found for key in each.keys))
     members = frozenset[str]().union(*(each.speaks_for for each in found))
     return Speaker(found[0].platform_id, keys, found[0].form, members)

@@ -71,6 +71,7 @@ class Registering:
         """Propose a platform or hub, or a change of one: its whole table, the keys of ``platforms.toml``; return the proposal's id."""
         person.demand(Action.PROPOSE)
         entry, kept = read_table(table), dict(table)
+        entry.tls.demand_readable()  # before the transaction: a file on a slow disk keeps nobody waiting
         with self._installation.db.begin() as tx:
             registry.lock(tx)
             _demand_nothing_open(tx, entry.platform_id)
@@ -119,6 +120,7 @@ class Registering:
     def approve(self, person: Person, proposal_id: str) -> str:
         """Enter a proposal into the registry, as its second person; return the platform's id. It counts at once."""
         person.demand(Action.APPROVE)
+        self._demand_files(proposal_id)
         with self._installation.db.begin() as tx:
             registry.lock(tx)
             row = registry.proposal(tx, proposal_id)
@@ -176,6 +178,14 @@ class Registering:
         row = registry.propose(tx, platform_id, canonical(held), person.person_id)
         registry.record(tx, platform_id, RegistryKind.PLATFORM_PROPOSED, proposal_id=row.proposal_id, by=person.person_id, **said)
         return row.proposal_id
+
+    def _demand_files(self, proposal_id: str) -> None:
+        """Refuse a proposal that names files which no connection can be made with from here; one that is decided is refused elsewhere."""
+        with self._installation.db.read() as tx:
+            row = registry.proposal(tx, proposal_id)
+            proposed = _read(self._bodies, row) if row.decided_at is None else None
+        if proposed is not None and not proposed.registration.decommissioned:
+            proposed.entry.tls.demand_readable()
 
     def _to_ping(self, proposal_id: str) -> tuple[Proposed, PlatformEntry, Sequence[VerifyingKey]]:
         with self._installation.db.read() as tx:

@@ -45,6 +45,8 @@ def found_or_compare(db: Database, registered: Registered, path: Path, record_sy
         return {}
     read = load_registrations(path)
     _demand_apart(path, registered, read, record_systems)
+    for entry, _ in read.values() if empty else ():
+        entry.tls.demand_readable()  # once: later a missing file is trouble of its own platform, and keeps no process from starting
     with db.read() as tx:
         settled = not empty and not _to_follow(tx, registered, read)
         found = differences(tx, registered, read)

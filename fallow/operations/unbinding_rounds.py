@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import FallowError, LeaseLost, RequestRejected
 from fallow.domain.obligations import Outcome, Status, TargetKind
-from fallow.domain.ports import Platform, SignedDelivery, UnbindItem
+from fallow.domain.ports import SignedDelivery, UnbindItem
 from fallow.domain.sent import Sent, begin_sending
 from fallow.operations.answers import apply_delivery
 from fallow.operations.installation import Installation, Pace
+from fallow.operations.reaching import Reached, reach
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.platforms.forms import FORMS
 from fallow.store import cycles, exchanges, leases, obligations, targets
@@ -31,6 +32,12 @@ class _Lease:
 
     holder: str
     fence: int
+    reached: Reached
+
+    @property
+    def pace(self) -> Pace:
+        """How the platform wants to be asked, as it was when the round began."""
+        return self.reached.pace
 
 
 @dataclass
@@ -66,32 +73,27 @@ class UnbindingRounds:
 
     @property
     def lanes(self) -> int:
-        """Requests in flight at once: one slow answer must not stop the platform's other numbers."""
-        return self._pace.lanes
-
-    # Looked up each time: a registration may be revised while its sender runs.
-    @property
-    def _pace(self) -> Pace:
-        return self._installation.paces[self.target_id]
-
-    @property
-    def _platform(self) -> Platform:
-        return self._installation.platforms[self.target_id]
+        """Requests in flight at once: one slow answer must not stop the platform's other numbers. Of one that is no more, one rests."""
+        reached = reach(self._installation, self.target_id)
+        return 1 if reached is None else reached.pace.lanes
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
-        """Send one request; tell whether there was anything to ask."""
-        lease = _Lease(holder, fence)
+        """Send one request; tell whether there was anything to ask. What it began it ends by the registration of its beginning."""
+        reached = reach(self._installation, self.target_id)
+        if reached is None:
+            return False
+        lease = _Lease(holder, fence, reached)
         asked = await asyncio.to_thread(self._claim, lease)
         if not asked:
             return False
-        spent = [each for each, _ in asked if each.asked > self._pace.reminders]
-        if getattr(self._platform, "by_hand", False):
+        spent = [each for each, _ in asked if each.asked > lease.pace.reminders]
+        if getattr(reached.platform, "by_hand", False):
             await asyncio.to_thread(self._give_up, lease, [each for each, _ in asked], Reason.PLATFORM_BY_HAND)
             return True
         if spent:
             await asyncio.to_thread(self._give_up, lease, spent, Reason.PLATFORM_SILENT)
         wanted = await asyncio.to_thread(self._still_wanted, lease, [each for each, _ in asked if each not in spent])
-        if wanted:
+        if wanted and reach(self._installation, self.target_id) is not None:
             items = {each.reference: item for each, item in asked}
             await self._ask(lease, tally, wanted, [items[each.reference] for each in wanted])
         return True
@@ -100,7 +102,7 @@ class UnbindingRounds:
         request = _Request(due)
         try:
             try:
-                delivery = await self._platform.ask(items)
+                delivery = await lease.reached.platform.ask(items)
             finally:
                 request.over()
             said = [] if delivery is None else [(answer.reference, answer.outcome) for answer in FORMS[delivery.scheme].read(delivery.body)]
@@ -119,7 +121,7 @@ class UnbindingRounds:
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
             target = targets.lock(tx, self.target_id, TargetKind.PLATFORM)
-            most = targets.allowance(tx, target, self._pace.rate_per_second, self._pace.batch)
+            most = targets.allowance(tx, target, lease.pace.rate_per_second, lease.pace.batch)
             if not most:
                 return []
             self._new_first = not self._new_first
@@ -130,7 +132,7 @@ class UnbindingRounds:
                 most=most,
                 for_=CLAIM_FOR,
                 new_first=self._new_first,
-                answer_within=timedelta(seconds=self._pace.answer_within),
+                answer_within=timedelta(seconds=lease.pace.answer_within),
             )
             target.tokens -= len(due)
             numbers = self._vault.reveal(tx, [each.number_id for each in due])
@@ -158,8 +160,8 @@ class UnbindingRounds:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
             obligations.lock_cycles_of(tx, cycle_ids)
             if delivery is not None:
-                apply_delivery(tx, self._installation, delivery.speaker_id or self.target_id, delivery, said)
-            again_at = tx.now + timedelta(seconds=self._pace.remind_after)
+                apply_delivery(tx, self._installation, delivery.speaker_id or self.target_id, delivery, said, asked=True)
+            again_at = tx.now + timedelta(seconds=lease.pace.remind_after)
             obligations.postpone(tx, self.target_id, dict.fromkeys(cycle_ids, again_at), failed=False)
             obligations.note_attempts(tx, self.target_id, cycle_ids, result)
             targets.succeeded(targets.lock(tx, self.target_id, TargetKind.PLATFORM))

@@ -28,12 +28,11 @@ class HttpPlatform:
         """Take the platform's entry, the way out, the engine's key and the clock that dates signatures.
 
         Raises:
-            MapRefused: the entry has no URL, or names a file that can't be used.
+            MapRefused: the entry has no URL.
         """
         if entry.endpoint is None:
             what = f"The platform {entry.platform_id} has no url."
             raise MapRefused(what, remedy="add one, or choose an adapter that needs none; see docs/platforms.md.")
-        entry.tls.demand_readable()
         self.platform_id = entry.platform_id
         self.looks = entry.status_url is not None
         self._endpoint = entry.endpoint

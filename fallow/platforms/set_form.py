@@ -72,7 +72,7 @@ class SetForm:
 
     def signer(self, keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> VerifyingKey:
         """See :class:`AnswerForm`."""
-        found = verify(keys, delivery.body)
+        found = verify(keys, delivery.body, most=len(keys))
         claims = _claims(found.claims)
         kept = (delivery.delivery_id, delivery.signed_at, delivery.signature)
         if (known_by("set_", claims["jti"]), claims["iat"], found.signature) != kept:

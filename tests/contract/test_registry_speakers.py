@@ -1,14 +1,19 @@
 """Whose signature counts, then and now: key rotation with overlap, retirement, hubs and their members, on both databases."""
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
+import event_tokens
 import pytest
 from builders import World, advance, enrolled, references, state_of
 from builders_cycles import Staff, engine, row_of, staff
 from builders_registry import a_table, enter, founded, register, told, with_hubs
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from memory_ports import signed_delivery
+from sqlalchemy import event
 from sqlmodel import select
 
 from fallow.domain.attention import Reason
@@ -20,6 +25,7 @@ from fallow.operations.answers import accept_answer
 from fallow.operations.installation import Installation
 from fallow.operations.registered import LOOK_EVERY, OVERLAPS, Registered
 from fallow.operations.registering import Registering
+from fallow.platforms.set_form import SetForm
 from fallow.platforms.signing import SigningKey, receive
 from fallow.store.engine import Database
 from fallow.store.tables import DeliveryRow
@@ -168,6 +174,48 @@ def test_an_outage_makes_nothing_unknown(elsewhere: "Elsewhere") -> None:
     elsewhere.seconds += LOOK_EVERY
 
     assert elsewhere.registered.now(PAY) is not None
+
+
+def test_who_follows_asks_without_a_read(here: Installation, people: Staff, elsewhere: "Elsewhere") -> None:
+    """Only the thread of its own reads, however long ago its last look was; what it finds is known to all the others."""
+    readers = set[str]()
+
+    @event.listens_for(elsewhere.db.engine, "before_cursor_execute")
+    def note(*_: object) -> None:
+        readers.add(threading.current_thread().name)
+
+    with elsewhere.registered.following():
+        register(here, people, a_table("delta-shop", NEW), NEW)
+        until = time.monotonic() + 20
+        while elsewhere.registered.now("delta-shop") is None and time.monotonic() < until:
+            elsewhere.seconds += LOOK_EVERY
+            elsewhere.registered.at("delta-shop", here.registered.way.clock.now())
+        assert elsewhere.registered.now("delta-shop") is not None
+
+    assert readers == {"registry"}
+    assert not any(each.name == "registry" for each in threading.enumerate())
+
+
+@pytest.mark.parametrize("adapter", ["generic", "shared-signals"])
+def test_no_key_of_an_overlap_is_left_out(here: Installation, world: World, adapter: str) -> None:
+    """Four keys that are replaced by four others: the last of them still proves what came a moment before, in each form."""
+    old, new = [[SigningKey.generate() for _ in range(4)] for _ in range(2)]
+    enter(here, a_table("delta-shop", *new, adapter=adapter))
+    world.clock.pass_by(DAY)
+    enter(here, a_table("delta-shop", *old, adapter=adapter))
+    speaker = here.speakers.at("delta-shop", world.clock.now())
+
+    assert speaker is not None
+    assert len(speaker.keys) == 2 * 4
+    last = speaker.keys[-1]
+    signer = next(each for each in (*old, *new) if each.public == last)
+    if adapter == "generic":
+        kept = signed_delivery(signer, {"ref_" + "a" * 26: Outcome.CLEAR}, world.clock.now())
+    else:
+        said = event_tokens.claims("ref_" + "a" * 26, "binding-cleared", world.clock.now(), "https://delta-shop.example.com/unbind")
+        written = event_tokens.token(Ed25519PrivateKey.from_private_bytes(signer.seed), said, {"alg": "EdDSA", "typ": "secevent+jwt"})
+        kept = SetForm().receive({}, written.encode(), [last], world.clock.now())
+    assert speaker.form.signer(speaker.keys, kept) == last
 
 
 class Elsewhere:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,17 @@ from memory_ports import MemoryPlatform
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref
-from fallow.domain.errors import TargetUnavailable
+from fallow.domain.errors import MapRefused, TargetUnavailable
 from fallow.domain.lifecycle import Command, State
-from fallow.domain.obligations import Category, Status, TargetKind
+from fallow.domain.obligations import Category, Outcome, Status, TargetKind
 from fallow.domain.ports import TurnOver
 from fallow.operations.installation import Installation, Pace
 from fallow.operations.registered import Live
 from fallow.operations.retention import Retention
-from fallow.operations.sending import Bell, TargetSender
+from fallow.operations.sending import Bell, Tally, TargetSender
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.store import decommissioned, obligations
-from fallow.store.tables import ObligationRow
+from fallow.store import decommissioned, leases, looks, obligations
+from fallow.store.tables import ObligationRow, TargetRow
 from workers.targets import LiveRounds, Targets
 
 PAY, SHOP = "alpha-pay", "delta-shop"
@@ -72,13 +73,65 @@ def test_a_sender_serves_a_platform_that_was_registered_after_its_start(world: W
 
 
 def test_a_change_reaches_a_turn_that_is_under_way(world: World) -> None:
-    """The next round of a lane already asks by the new registration."""
-    rounds = LiveRounds(world.installation, Retention(world.installation))
-    before = rounds[PAY]
-    assert rounds[PAY] is before
+    """The next round of a lane asks, and looks, by the new registration, in the same turn."""
+    here, cycles_of = world.installation, [_unbinding(world, first=index) for index in range(3)]
+    rounds = LiveRounds(here, Retention(here))[PAY]
+    with here.db.begin() as tx:
+        fence = leases.take(tx, PAY, "a test") or 0
+    numbers = list[int]()
+    for batch in (1, 50, 1):
+        world.clock.pass_by(timedelta(seconds=1))
+        enter(here, a_table(PAY, world.keys[PAY], batch=batch))
+        platform = here.platforms[PAY]
+        assert isinstance(platform, MemoryPlatform)
+        platform.looks = len(numbers) > 1
+        if platform.looks:
+            with here.db.begin() as tx:
+                for cycle_id in cycles_of:
+                    looks.want(tx, cycle_id, [PAY], tx.now)
+        assert run(rounds.round("a test", fence, Tally()))
+        numbers.append(len(platform.looked if platform.looks else platform.asked))
 
-    enter(world.installation, a_table(PAY, world.keys[PAY], batch=7))
-    assert rounds[PAY] is not before
+    assert numbers == [1, 2, 1]
+
+
+def test_an_answer_that_is_under_way_when_its_platform_leaves_counts(world: World) -> None:
+    """Nothing dies of it, the lease is given back, and nothing more is sent."""
+    here, cycles_of = world.installation, [_unbinding(world, first=index) for index in range(2)]
+    enter(here, a_table(PAY, world.keys[PAY], batch=1))
+    world.clock.pass_by(timedelta(days=1))
+    platform = here.platforms[PAY]
+    assert isinstance(platform, MemoryPlatform)
+
+    def leaves(_: object) -> Outcome:
+        _decommission(world)
+        return Outcome.UNBOUND
+
+    platform.says = leaves
+    over = _turn(_sender(here), PAY, lambda: len(platform.asked) > 0)
+
+    assert (over.discharged, over.failed, over.why) == (1, 0, "stopping")
+    assert sorted(_owed(world, each, PAY).status for each in cycles_of) == [Status.DISCHARGED, Status.OPEN]
+    with here.db.begin() as tx:
+        assert leases.take(tx, PAY, "another")
+    assert _turn(_sender(here), PAY, lambda: True).failed == 0
+    assert len(platform.asked) == 1
+
+
+def test_a_platform_that_can_not_be_made_here_is_trouble_of_its_own(world: World) -> None:
+    """Its requests fail and are tried again, and its breaker says why."""
+    here, cycle_id = world.installation, _unbinding(world)
+
+    def reach(entry: PlatformEntry, _entries: Mapping[str, PlatformEntry]) -> MemoryPlatform:
+        what = f"The platform {entry.platform_id} names a hub that is not registered."
+        raise MapRefused(what, remedy="register the hub.")
+
+    here = replace(here, platforms=Live(here.registered, reach))
+    over = _turn(_sender(here), PAY, lambda: _owed(world, cycle_id, PAY).failures > 0)
+
+    assert (over.discharged, over.failed) == (0, 1)
+    with here.db.read() as tx:
+        assert "names a hub" in str(tx.session.get_one(TargetRow, PAY).trouble)
 
 
 def test_a_decommissioned_platform_is_asked_no_more(world: World) -> None:

@@ -163,13 +163,14 @@ CASES = ["no authority", "an empty authority", "no certificate", "no key", "an e
 
 @pytest.mark.parametrize("case", CASES)
 async def test_a_file_that_can_not_be_used_is_refused_by_name(authority: Authority, tmp_path: Path, case: str) -> None:
-    """When the platform is wired; and if it goes bad later, the request is trouble that names it, not a crash."""
+    """When the platform is registered; and if it goes bad later, the request is trouble that names it, not a crash."""
     files, key = unusable(tmp_path, authority)[case]
     async with a_platform(authority.issues(HOST)) as (server, transport):
         entry = PlatformEntry("larkchat", Category.SOCIAL, server.endpoint(HOST, "https"), (), 50, 20.0, 60.0, 3, 5.0, "x")
         named = replace(entry, ca_file=files.ca_file, client_certificate_file=files.client_certificate_file)
         with pytest.raises(MapRefused, match=f"The {key} {files.ca_file or files.client_certificate_file}"):
-            HttpPlatform(named, transport, SigningKey.generate(), None)  # type: ignore[arg-type]
+            named.tls.demand_readable()
+        assert HttpPlatform(named, transport, SigningKey.generate(), None).platform_id == "larkchat"  # type: ignore[arg-type]
         with pytest.raises(TargetUnavailable, match=key):
             await asked(server, transport, files)
 

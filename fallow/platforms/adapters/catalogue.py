@@ -44,11 +44,13 @@ class Adapter(NamedTuple):
             and what every adapter is given.
         form: of the answers that come by callback.
         form_of: the form for one platform, where it demands more than the form alone can know.
+        looks: whether its platforms offer a status query where a status URL is registered.
     """
 
     make: Callable[[PlatformEntry, PlatformEntry, Way], Platform]
     form: AnswerForm
     form_of: Callable[[PlatformEntry], AnswerForm] | None = None
+    looks: bool = False
 
 
 def _generic(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platform:
@@ -82,10 +84,10 @@ def _manual(entry: PlatformEntry, served_by: PlatformEntry, way: Way) -> Platfor
 
 #: Every adapter there is.
 ADAPTERS: dict[str, Adapter] = {
-    "generic": Adapter(_generic, WebhookForm()),
-    HUB: Adapter(_hub, WebhookForm()),
+    "generic": Adapter(_generic, WebhookForm(), looks=True),
+    HUB: Adapter(_hub, WebhookForm(), looks=True),
     "shared-signals": Adapter(_shared_signals, SetForm(), shared_signals.form_of),
-    "rsa-notify": Adapter(_rsa_notify, RsaNotifyForm()),
+    "rsa-notify": Adapter(_rsa_notify, RsaNotifyForm(), looks=True),
     "file-drop": Adapter(_file_drop, FileForm()),
     "manual": Adapter(_manual, WebhookForm()),
 }
@@ -128,3 +130,13 @@ def make_platform(entry: PlatformEntry, entries: Mapping[str, PlatformEntry], wa
             raise MapRefused(what, remedy="register the hub first, or leave `via` out.")
         served_by = hub
     return adapter_of(served_by).make(entry, served_by, way)
+
+
+def offers_look(entry: PlatformEntry, entries: Mapping[str, PlatformEntry]) -> bool:
+    """Tell by its registration alone whether a platform offers a status query; True where that can't be told: its hub is not there.
+
+    Nothing is made for it, so that one platform that can't be reached from this process has no say about others.
+    """
+    served_by = entries.get(entry.via) if entry.via else entry
+    adapter = None if served_by is None else ADAPTERS.get(served_by.adapter)
+    return served_by is None or adapter is None or (adapter.looks and served_by.status_url is not None)

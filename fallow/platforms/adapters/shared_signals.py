@@ -72,7 +72,6 @@ class SharedSignalsPlatform:
         if entry.number_form != "e164":
             what = f"The platform {entry.platform_id} wants {entry.number_form}, which its adapter {entry.adapter} can't write."
             raise MapRefused(what, remedy='write `number_form = "e164"`, or choose the adapter generic.')
-        entry.tls.demand_readable()
         self.platform_id = entry.platform_id
         self._entry = entry
         self._endpoint = _endpoint(entry)
