@@ -263,29 +263,6 @@ def owed_by_target(tx: Tx) -> dict[str, Backlog]:
     return {each[0]: Backlog(*tuple[Any, ...](each)) for each in tx.session.execute(query)}
 
 
-def note_missing(tx: Tx, installed: Iterable[str], most: int) -> None:
-    """Put what is owed to a target that is in no map into the ATTENTION queue, and take it off again once the target is back."""
-    here = set(installed)
-    query = select(ObligationRow.cycle_id, ObligationRow.target_id).where(
-        ObligationRow.status == Status.OPEN, col(ObligationRow.target_id).not_in(here)
-    )
-    owed: dict[str, set[str]] = {}
-    for cycle_id, target_id in tx.session.exec(query.limit(most)):
-        owed.setdefault(cycle_id, set()).add(target_id)
-    waiting = select(CycleRow.cycle_id).where(col(CycleRow.attention).contains(str(Reason.TARGET_MISSING))).limit(most)
-    for cycle in cycles.lock(tx, {*owed, *tx.session.exec(waiting)}):
-        missing = {Attention(Reason.TARGET_MISSING, target_id) for target_id in owed.get(cycle.cycle_id, ())}
-        if not cycles.facts(cycle).active:
-            missing = set()
-        before = {each for each in cycles.facts(cycle).attention if each.reason is Reason.TARGET_MISSING}
-        back = {each for each in before - missing if each.target_id in here}
-        cycles.clear_attention(tx, cycle, back)
-        for attention in sorted(missing - before):
-            cycles.raise_attention(tx, cycle, attention)
-        if back or missing - before:
-            cycles.wake(tx, cycle)
-
-
 def note_attempts(tx: Tx, target_id: str, cycle_ids: Iterable[str], result: str) -> None:
     """Write one attempt row each, in one statement; ``result`` is a short code, never free text."""
     same = literal(target_id), literal(tx.now, Instant), literal(result)

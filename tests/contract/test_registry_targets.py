@@ -23,11 +23,11 @@ from fallow.operations.registered import Live
 from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell, TargetSender
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.store import decommissioned, obligations
+from fallow.store import cycles, decommissioned, missing, obligations
 from fallow.store.tables import ObligationRow
 from workers.targets import LiveRounds, Targets
 
-PAY, SHOP = "alpha-pay", "delta-shop"
+PAY, CHAT, SHOP = "alpha-pay", "beta-chat", "delta-shop"
 GONE = Attention(Reason.PLATFORM_DECOMMISSIONED, PAY)
 
 
@@ -131,6 +131,36 @@ def test_a_platform_that_comes_back_is_asked_again(world: World) -> None:
     assert _owed(world, cycle_id, PAY).due_at == world.clock.now()
 
 
+def test_a_platform_that_comes_back_is_found_behind_those_that_wait_for_others(world: World) -> None:
+    """More than a page that waits for another platform keeps nothing in the queue."""
+    others, mine = [_unbinding(world, first=index) for index in range(2)], _unbinding(world, first=2)
+    for cycle_id, target_id in (*((each, CHAT) for each in others), (mine, PAY)):
+        _refuse(world, cycle_id, target_id)
+    for target_id in (PAY, CHAT):
+        enter(world.installation, a_table(target_id, world.keys[target_id]), decommissioned=True)
+    _sweep(world)
+    enter(world.installation, a_table(CHAT, world.keys[CHAT]))
+    _sweep(world, most=1)
+
+    assert facts_of(world, mine).attention == frozenset()
+    assert [facts_of(world, each).attention for each in others] == [{GONE}, {GONE}]
+
+
+def test_a_target_that_is_back_is_found_behind_those_that_wait_for_others(world: World) -> None:
+    """One that is missing still keeps nothing of another's in the queue, however many wait for it."""
+    cycles_of, db = [_unbinding(world, first=index) for index in range(3)], world.installation.db
+    here = {*Targets(world.installation), SHOP}
+    for cycle_id, target_id in ((cycles_of[0], CHAT), (cycles_of[1], CHAT), (cycles_of[2], PAY)):
+        _refuse(world, cycle_id, target_id)
+    missing.note(db, here - {PAY, CHAT}, 200)
+    before = [len(facts_of(world, each).attention) for each in cycles_of]
+    missing.note(db, here - {PAY}, 1)
+
+    lacking = Attention(Reason.TARGET_MISSING, PAY)
+    assert before == [1, 1, 1]
+    assert [facts_of(world, each).attention for each in cycles_of] == [{lacking}, {lacking}, frozenset()]
+
+
 def _unbinding(world: World, first: int = 0, by: Staff | None = None) -> str:
     cycle_id = enrolled(world, first=first, by=None if by is None else by.enroller)[0]
     advance(world, cycle_id, State.UNBINDING)
@@ -143,6 +173,12 @@ def _owed(world: World, cycle_id: str, target_id: str) -> ObligationRow:
         return obligations.at_target(tx, target_id, [cycle_id])[cycle_id]
 
 
+def _refuse(world: World, cycle_id: str, target_id: str) -> None:
+    with world.installation.db.begin() as tx:
+        cycle = cycles.lock_one(tx, cycle_id)
+        obligations.shift(tx, cycle, obligations.at_target(tx, target_id, [cycle_id])[cycle_id], Status.REFUSED, None, None)
+
+
 def _decommission(world: World) -> None:
     enter(world.installation, a_table(PAY, world.keys[PAY]), decommissioned=True)
 
@@ -150,9 +186,8 @@ def _decommission(world: World) -> None:
 def _sweep(world: World, most: int = 200) -> None:
     """Note what the sweep notes; the shop is left out, which is in no registry."""
     targets = Targets(world.installation)
-    with world.installation.db.begin() as tx:
-        obligations.note_missing(tx, {*targets, *targets.decommissioned, SHOP}, most)
-        decommissioned.note(tx, targets.decommissioned, most)
+    missing.note(world.installation.db, {*targets, *targets.decommissioned, SHOP}, most)
+    decommissioned.note(world.installation.db, targets.decommissioned, most)
 
 
 def _sender(here: Installation) -> TargetSender:
