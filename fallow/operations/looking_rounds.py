@@ -98,7 +98,8 @@ class LookingRounds:
         return targets.lock(tx, f"{self.target_id}{QUERY}", TargetKind.PLATFORM)
 
     def _looked(self, holder: str, fence: int, due: Sequence[Due], delivery: SignedDelivery | None, said: Mapping[str, Outcome]) -> None:
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, holder, fence)
             rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
             evidence = "" if delivery is None else self._keep(tx, delivery, said)
@@ -112,6 +113,8 @@ class LookingRounds:
             obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in silent], "look-silent")
             targets.succeeded(self._query_row(tx))
             self._wake(tx, [rows[each.cycle_id] for each in answered])
+
+        self._db.once_more(write)
 
     def _keep(self, tx: Tx, delivery: SignedDelivery, said: Mapping[str, Outcome]) -> str:
         """Keep the answer verbatim, verified here once more, and return its digest: an old message proves nothing of how things are now."""
@@ -185,7 +188,8 @@ class LookingRounds:
 
     def _failed(self, holder: str, fence: int, due: Sequence[Due], error: FallowError) -> None:
         """Try again later, and call a person for whatever has waited too long, whether or not it was in this query."""
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, holder, fence)
             late = looks.late(tx, self.target_id, tx.now - self._silent_for, LATE_PAGE)
             every = {each.cycle_id: each for each in (*late, *due)}
@@ -194,6 +198,8 @@ class LookingRounds:
             self._put_off(tx, rows, list(still))
             obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in due], f"look-{error.code}")
             targets.failed(tx, self._query_row(tx), error.what, getattr(error, "retry_after", None))
+
+        self._db.once_more(write)
 
     def _wake(self, tx: Tx, rows: Sequence[CycleRow]) -> None:
         """Wake those that owe nothing any more: neither an answer nor a look."""

@@ -11,6 +11,7 @@ from builders_commands import by_two
 from builders_cycles import DOCUMENT, Staff, assert_folds, engine, facts_of, staff
 from builders_registry import a_table, enter, founded, run
 from memory_ports import MemoryPlatform
+from sqlalchemy import event
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref
@@ -159,6 +160,23 @@ def test_a_target_that_is_back_is_found_behind_those_that_wait_for_others(world:
     lacking = Attention(Reason.TARGET_MISSING, PAY)
     assert before == [1, 1, 1]
     assert [facts_of(world, each).attention for each in cycles_of] == [{lacking}, {lacking}, frozenset()]
+
+
+def test_each_page_is_noted_in_a_transaction_of_its_own(world: World) -> None:
+    """Cycles are locked in id order within a page only: two pages in one transaction wait for whoever waits for them."""
+    last, first = sorted((_unbinding(world), _unbinding(world, first=1)), reverse=True)
+    _refuse(world, last, CHAT)
+    _refuse(world, first, PAY)
+    for target_id in (PAY, CHAT):
+        enter(world.installation, a_table(target_id, world.keys[target_id]), decommissioned=True)
+    made, engine_ = list[str](), world.installation.db.engine
+    event.listen(engine_, "before_cursor_execute", lambda *call: made.append("w" if call[2].startswith("UPDATE cycles") else ""))
+    event.listen(engine_, "commit", lambda _: made.append("|"))
+
+    _sweep(world)
+
+    assert [facts_of(world, each).attention for each in (last, first)] == [{GONE}, {Attention(Reason.PLATFORM_DECOMMISSIONED, CHAT)}]
+    assert "".join(made).strip("|") == "w|w"
 
 
 def _unbinding(world: World, first: int = 0, by: Staff | None = None) -> str:
