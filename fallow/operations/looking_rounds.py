@@ -27,13 +27,18 @@ LATE_PAGE = 200
 
 
 class AskingAndLooking:
-    """Implements ``sending.Rounds`` for one platform: each round asks, then looks, so that neither waits for the other's backlog."""
+    """Implements ``sending.Rounds`` for one platform: each round does both, so that neither waits for the other's backlog.
 
-    def __init__(self, asking: Rounds, looking: "LookingRounds") -> None:
+    The first of both takes all that the pace lets through. It stays the first until there was something for it, however often the pace
+    lets nothing through; then the other one is.
+    """
+
+    def __init__(self, asking: Rounds, looking: Rounds) -> None:
         """Take the two kinds of round."""
         self.target_id = asking.target_id
         self._asking = asking
         self._looking = looking
+        self._order: tuple[Rounds, Rounds] = asking, looking
 
     @property
     def lanes(self) -> int:
@@ -42,8 +47,11 @@ class AskingAndLooking:
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Ask once and look once; tell whether there was anything to do."""
-        asked = await self._asking.round(holder, fence, tally)
-        return await self._looking.round(holder, fence, tally) or asked
+        first, second = self._order
+        acted = await first.round(holder, fence, tally)
+        if acted:
+            self._order = second, first
+        return await second.round(holder, fence, tally) or acted
 
 
 class LookingRounds:

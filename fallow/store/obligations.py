@@ -19,7 +19,8 @@ from fallow.store import cycles
 from fallow.store.columns import Instant
 from fallow.store.engine import Tx
 from fallow.store.sets import among
-from fallow.store.tables import AttemptRow, CycleRow, ObligationRow, TargetRow
+from fallow.store.tables import AttemptRow, CycleRow, ObligationRow
+from fallow.store.targets import is_paused
 from fallow.store.vault import opaque
 
 _WORKING_STATES = {TargetKind.RECORDS: (State.WIPING,), TargetKind.PLATFORM: (State.UNBINDING, State.TAGGING, State.RESELLABLE)}
@@ -211,14 +212,10 @@ def _claimable(tx: Tx, target_id: str, after: Collection[str]) -> SelectOfScalar
         select(ObligationRow.cycle_id)
         .join(CycleRow, col(CycleRow.cycle_id) == col(ObligationRow.cycle_id))
         .where(ObligationRow.target_id == target_id, col(ObligationRow.due_at) <= tx.now)
-        .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False), ~_owed_before(after), ~_paused(target_id))
+        .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False), ~_owed_before(after), ~is_paused(target_id))
         .order_by(col(ObligationRow.due_at))  # by the index: with stale statistics PostgreSQL went through all obligations without it
         .limit(1)
     )
-
-
-def _paused(target_id: str) -> ColumnElement[bool]:
-    return select(TargetRow.target_id).where(TargetRow.target_id == target_id, col(TargetRow.paused_at).is_not(None)).exists()
 
 
 @dataclass(frozen=True)
