@@ -33,12 +33,11 @@ class AskingAndLooking:
     lets nothing through; then the other one is.
     """
 
-    def __init__(self, asking: Rounds, looking: Rounds) -> None:
+    def __init__(self, asking: Rounds, looking: "LookingRounds") -> None:
         """Take the two kinds of round."""
         self.target_id = asking.target_id
         self._asking = asking
-        self._looking = looking
-        self._order: tuple[Rounds, Rounds] = asking, looking
+        self._order: tuple[Rounds | LookingRounds, Rounds | LookingRounds] = asking, looking
 
     @property
     def lanes(self) -> int:

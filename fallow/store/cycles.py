@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, literal_column, or_
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, literal_column, or_
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -126,7 +126,7 @@ def noted_at(row: CycleRow, reason: Reason) -> set[str]:
 
 def noted_elsewhere(tx: Tx, reason: Reason, but: Iterable[str], most: int) -> list[str]:
     """Return a page of cycles that are in the ATTENTION queue for ``reason`` at any target besides ``but``."""
-    rest: ColumnElement[str] = col(CycleRow.attention)
+    rest: SQLColumnExpression[str] = col(CycleRow.attention)
     for target_id in sorted(but):
         rest = func.replace(rest, f'"{Attention(reason, target_id)}"', "")
     # Said as the partial index says it, so that the databases see that it serves: most cycles are in no queue.

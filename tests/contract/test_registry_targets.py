@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import PLATFORMS, World, advance, an_installation, enrolled, state_of
@@ -25,6 +26,7 @@ from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell, TargetSender
 from fallow.platforms.platform_map import PlatformEntry
 from fallow.store import cycles, decommissioned, missing, obligations
+from fallow.store.engine import Database
 from fallow.store.tables import ObligationRow
 from workers.targets import LiveRounds, Targets
 
@@ -217,3 +219,27 @@ def _turn(sender: TargetSender, target_id: str, done: Callable[[], bool]) -> Tur
         return await asyncio.wait_for(sender.turn(target_id, turn_for=30.0, beat=lambda: None, stopping=done), 40)
 
     return run(turn())
+
+
+def test_a_sweep_looks_through_no_cycles_that_are_in_no_queue(world: World) -> None:
+    """Each of its questions to the database is answered by an index, ten thousand released numbers or none."""
+    asked, db = list[tuple[str, Any]](), world.installation.db
+    event.listen(db.engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+    _sweep(world)
+    noting = [each for each in asked if "FROM cycles" in each[0] or "FROM obligations" in each[0]]
+
+    plans = [_plan(db, *each) for each in noting]
+    assert [("ix_cycles_attention" in plan, "FROM cycles" in sql) for plan, (sql, _) in zip(plans, noting, strict=True)] == [
+        (False, False),
+        (True, True),
+        (True, True),
+    ]
+    assert "ix_obligations_" in plans[0]
+
+
+def _plan(db: Database, sql: str, values: Any) -> str:
+    with db.engine.connect() as connection:
+        if not db.sqlite:
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # a scan of so few rows is cheaper
+        rows = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if db.sqlite else ''}{sql}", values)
+        return " ".join(str(row) for row in rows)
