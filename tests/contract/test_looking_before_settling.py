@@ -1,14 +1,12 @@
 """The confirmation before UNBINDING settles, on both databases: what a platform with a status query must say again, or else."""
 
-import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from builders import World, advance, ask_all, enrolled, look_all, look_at, references, state_of
 from builders_commands import by_two
-from builders_cycles import DOCUMENT, all_at, answer, engine, events_of, facts_of, kinds_of, owed_by, row_of, staff
-from builders_looking import SILENT_FOR, attempts_of, looking, odd, owed_looks, sampling, unconfirmed
+from builders_cycles import DOCUMENT, answer, engine, events_of, facts_of, kinds_of, owed_by, row_of, staff
+from builders_looking import SILENT_FOR, attempts_of, looking, odd, owed_looks, rung, sampling, unconfirmed
 from memory_ports import signed_delivery
 from sqlalchemy import text
 from sqlmodel import select
@@ -19,11 +17,7 @@ from fallow.domain.events import Kind
 from fallow.domain.lifecycle import Command, State
 from fallow.domain.obligations import Outcome, Status, TargetKind
 from fallow.operations.looking import forget_strayed
-from fallow.operations.looking_rounds import AskingAndLooking, LookingRounds
-from fallow.operations.platform_control import pause
-from fallow.operations.sending import Bell, Tally
-from fallow.operations.unbinding_rounds import UnbindingRounds
-from fallow.store import cycles, leases, obligations
+from fallow.store import cycles, obligations
 from fallow.store.tables import DeliveryRow
 
 ALPHA = "alpha-pay"
@@ -220,73 +214,6 @@ def test_a_held_number_is_not_looked_at(world: World) -> None:
     assert held == (False, [], False)
     assert due
     assert state_of(world, cycle_id) is State.RESELLABLE
-
-
-def rung(world: World) -> bool:
-    """Tell whether the due-scan rings for the platform that looks."""
-
-    async def heard() -> bool:
-        bell = Bell(world.installation.db)
-        await bell.wait(ALPHA, 0)
-        await bell.scan()
-        return bell._rung[ALPHA].is_set()
-
-    return asyncio.run(heard())
-
-
-def test_nobody_rings_for_a_look_at_a_paused_platform(world: World) -> None:
-    """A sender that may look at nothing is not woken twice a second for it."""
-    looking(world, shows=None)
-    unconfirmed(world)
-    world.clock.pass_by(timedelta(minutes=1))
-    before, operator = rung(world), staff(world).operator
-    pause(world.installation, operator, ALPHA)
-
-    assert (before, rung(world)) == (True, False)
-
-
-@pytest.mark.parametrize("asked_before", [0, 1])
-def test_looks_are_made_beside_a_backlog_of_requests(world: World, asked_before: int) -> None:
-    """What asks and what looks take turns at what the pace lets through, whether there is something to send in a round or not."""
-    platform = looking(world, shows=None)
-    unconfirmed(world, 2)
-    platform.shows = lambda _: Outcome.CLEAR
-    world.clock.pass_by(timedelta(minutes=1))
-    all_at(world, 8, State.UNBINDING, first=100)
-    world.installation.paces[ALPHA] = replace(world.installation.paces[ALPHA], rate_per_second=1.0, batch=2)  # type: ignore[index]
-    both = AskingAndLooking(UnbindingRounds(world.installation, ALPHA), LookingRounds(world.installation, ALPHA))
-    before = len(platform.asked)
-
-    async def go() -> None:
-        for _ in range(asked_before + 8):  # twice a second: the pace lets something through in every other round
-            with world.installation.db.begin() as tx:
-                fence = leases.take(tx, ALPHA, "a test")
-            assert fence is not None
-            await both.round("a test", fence, Tally())
-            world.clock.pass_by(timedelta(seconds=0.5))
-
-    asyncio.run(go())
-
-    assert owed_looks(world) == []
-    assert len(platform.asked) > before + 1
-
-
-def test_a_look_that_is_due_rests_with_its_target(world: World) -> None:
-    """A scan that took long silences looks, too."""
-    looking(world, shows=None)
-    unconfirmed(world)
-    world.clock.pass_by(timedelta(minutes=1))
-    seconds = iter([0.0, 0.0, 1.0, 2.0, 12.0, 12.0, 12.0])
-
-    async def heard() -> list[bool]:
-        bell, found = Bell(world.installation.db, seconds=lambda: next(seconds)), list[bool]()
-        for _ in range(3):
-            await bell.wait(ALPHA, 0)
-            await bell.scan()
-            found.append(bell._rung[ALPHA].is_set())
-        return found
-
-    assert asyncio.run(heard()) == [True, False, True]
 
 
 def test_what_waits_for_a_look_is_not_stalled_and_what_lost_its_wake_is(world: World) -> None:
