@@ -1,5 +1,6 @@
 """Platforms with a status query, for tests of looking: what they show, and what became of it."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from fallow.domain.errors import TargetUnavailable
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Outcome
 from fallow.domain.ports import SignedDelivery
+from fallow.operations.sending import Bell
 from fallow.store.tables import AttemptRow, LookRow
 
 #: As long as all the reminders of a request take, in the usual world: an hour before each, and after the last.
@@ -75,3 +77,15 @@ def odd(world: World, answers: Callable[[Sequence[str]], Any] | None, platform_i
     platform.answers = answers
     world.platforms[platform_id] = platform
     return platform
+
+
+def rung(world: World, platform_id: str = "alpha-pay") -> bool:
+    """Tell whether the due-scan rings for the platform that looks."""
+
+    async def heard() -> bool:
+        bell = Bell(world.installation.db)
+        await bell.wait(platform_id, 0)
+        await bell.scan()
+        return bell._rung[platform_id].is_set()
+
+    return asyncio.run(heard())

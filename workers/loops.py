@@ -19,7 +19,7 @@ from fallow.domain.lifecycle import State
 from fallow.operations import announcing, collecting
 from fallow.operations.installation import Installation
 from fallow.operations.sending import Bell
-from fallow.store import cycles, decommissioned, leases, obligations
+from fallow.store import cycles, decommissioned, leases, missing
 from fallow.store.engine import Database
 from workers import telling
 
@@ -180,9 +180,8 @@ class Relay:
 
     def _note_missing(self) -> None:
         gone = getattr(self._targets, "decommissioned", frozenset[str]())
-        with self._db.begin() as tx:
-            obligations.note_missing(tx, {*self._targets, *gone}, PAGE)
-            decommissioned.note(tx, gone, PAGE)
+        missing.note(self._db, {*self._targets, *gone}, PAGE)
+        decommissioned.note(self._db, gone, PAGE)
 
     def _wake_stalled(self) -> None:
         with self._db.read() as tx:

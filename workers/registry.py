@@ -32,6 +32,8 @@ _log = structlog.get_logger()
 
 #: Holder keys destroyed in one transaction.
 CHORE_PAGE = 200
+#: Pages of the delivery log that one sweep forgets at most.
+_MOST_PAGES = 20
 
 
 def steps(installation: Installation) -> Sequence[Callable[..., Any]]:
@@ -65,18 +67,13 @@ def chores(installation: Installation, epoch_for: timedelta) -> Sequence[Callabl
         await asyncio.to_thread(keeper.upkeep)
 
     async def forget_old_exchanges() -> None:
-        await asyncio.to_thread(_forget_old_exchanges, installation)
+        await asyncio.to_thread(exchanges.forget_old, installation.db, _MOST_PAGES)
 
     async def forget_looks() -> None:
         await asyncio.to_thread(forget_strayed, installation, CHORE_PAGE)
 
     keeper = Retention(installation)
     return [destroy_holder_keys, rotate_wrapping_keys, destroy_expired, forget_old_exchanges, forget_looks]
-
-
-def _forget_old_exchanges(installation: Installation) -> None:
-    with installation.db.begin() as tx:
-        exchanges.forget_old(tx)
 
 
 def turns(sender: Sender, turn_for: float) -> Sequence[Callable[..., Any]]:

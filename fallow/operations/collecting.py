@@ -8,15 +8,18 @@ from fallow.domain.ports import SignedDelivery
 from fallow.operations.answers import accept_answer
 from fallow.operations.installation import Installation
 from fallow.platforms.forms import FORMS
+from fallow.store import targets
 
 #: How often one visit fetches at most; the rest waits for the next.
 _MOST_FETCHES = 20
 
 
 def visited(installation: Installation) -> list[Collecting | Announcing]:
-    """Return the platforms that answers are fetched from or that are told of sales, as registered now."""
+    """Return the platforms that answers are fetched from or that are told of sales, as registered now; none that is paused."""
     found: list[Collecting | Announcing] = []
-    for platform_id in list(installation.platforms):
+    with installation.db.read() as tx:
+        paused = targets.paused(tx)
+    for platform_id in [each for each in installation.platforms if each not in paused]:
         try:
             platform = installation.platforms[platform_id]
         except (KeyError, MapRefused):  # gone meanwhile, or not to be reached as registered: its sender says so

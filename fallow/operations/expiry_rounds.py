@@ -15,7 +15,7 @@ from fallow.domain.lifecycle import ACTIVE, State
 from fallow.domain.obligations import TargetKind
 from fallow.domain.ports import ExpiryOrder, RecordSystem
 from fallow.operations.installation import Installation
-from fallow.operations.sending import CLAIM_FOR, Tally, backoff
+from fallow.operations.sending import CLAIM_FOR, Tally, whole_backoff
 from fallow.store import cycles, leases, retention, targets
 from fallow.store.engine import Tx
 from fallow.store.keeping_tables import RetentionRow
@@ -105,7 +105,7 @@ class ExpiryRounds:
             targets.succeeded(targets.lock(tx, self.target_id, TargetKind.RECORDS))
 
     def _left(self, tx: Tx, cycle: CycleRow, kept: RetentionRow) -> None:
-        kept.due_at = tx.now + backoff(kept.tries)
+        kept.due_at = tx.now + whole_backoff(kept.tries)  # what is left goes alone: nothing to spread
         kept.tries += 1
         if kept.tries >= STUCK_AFTER:
             cycles.raise_attention(tx, cycle, Attention(Reason.RETENTION_STUCK, self.target_id), why=[kept.collection])
@@ -127,7 +127,7 @@ class ExpiryRounds:
             leases.demand(tx, self.target_id, holder, fence)
             cycles.lock(tx, [order.cycle_id for order in orders])
             target = targets.lock(tx, self.target_id, TargetKind.RECORDS)
-            again_at = tx.now + backoff(target.failures)
+            again_at = tx.now + whole_backoff(target.failures)
             for order in orders:
                 kept = self._kept(tx, order)
                 if kept is not None:

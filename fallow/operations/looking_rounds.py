@@ -28,13 +28,17 @@ LATE_PAGE = 200
 
 
 class AskingAndLooking:
-    """Implements ``sending.Rounds`` for one platform: each round asks, then looks, so that neither waits for the other's backlog."""
+    """Implements ``sending.Rounds`` for one platform: each round does both, so that neither waits for the other's backlog.
+
+    The first of both takes all that the pace lets through. It stays the first until there was something for it, however often the pace
+    lets nothing through; then the other one is.
+    """
 
     def __init__(self, asking: Rounds, looking: "LookingRounds") -> None:
         """Take the two kinds of round."""
         self.target_id = asking.target_id
         self._asking = asking
-        self._looking = looking
+        self._order: tuple[Rounds | LookingRounds, Rounds | LookingRounds] = asking, looking
 
     @property
     def lanes(self) -> int:
@@ -43,8 +47,11 @@ class AskingAndLooking:
 
     async def round(self, holder: str, fence: int, tally: Tally) -> bool:
         """Ask once and look once; tell whether there was anything to do."""
-        asked = await self._asking.round(holder, fence, tally)
-        return await self._looking.round(holder, fence, tally) or asked
+        first, second = self._order
+        acted = await first.round(holder, fence, tally)
+        if acted:
+            self._order = second, first
+        return await second.round(holder, fence, tally) or acted
 
 
 class LookingRounds:
@@ -111,7 +118,8 @@ class _LookingRound:
         return targets.lock(tx, f"{self.target_id}{QUERY}", TargetKind.PLATFORM)
 
     def _looked(self, holder: str, fence: int, due: Sequence[Due], delivery: SignedDelivery | None, said: Mapping[str, Outcome]) -> None:
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, holder, fence)
             rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
             evidence = "" if delivery is None else self._keep(tx, delivery, said)
@@ -125,6 +133,8 @@ class _LookingRound:
             obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in silent], "look-silent")
             targets.succeeded(self._query_row(tx))
             self._wake(tx, [rows[each.cycle_id] for each in answered])
+
+        self._db.once_more(write)
 
     def _keep(self, tx: Tx, delivery: SignedDelivery, said: Mapping[str, Outcome]) -> str:
         """Keep the answer verbatim, verified here once more, and return its digest: an old message proves nothing of how things are now."""
@@ -198,7 +208,8 @@ class _LookingRound:
 
     def _failed(self, holder: str, fence: int, due: Sequence[Due], error: FallowError) -> None:
         """Try again later, and call a person for whatever has waited too long, whether or not it was in this query."""
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, holder, fence)
             late = looks.late(tx, self.target_id, tx.now - self._silent_for, LATE_PAGE)
             every = {each.cycle_id: each for each in (*late, *due)}
@@ -207,6 +218,8 @@ class _LookingRound:
             self._put_off(tx, rows, list(still))
             obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in due], f"look-{error.code}")
             targets.failed(tx, self._query_row(tx), error.what, getattr(error, "retry_after", None))
+
+        self._db.once_more(write)
 
     def _wake(self, tx: Tx, rows: Sequence[CycleRow]) -> None:
         """Wake those that owe nothing any more: neither an answer nor a look."""

@@ -76,10 +76,10 @@ class Bell:
     def _due(self) -> set[str]:
         due = set[str]()
         with self._db.read() as tx:
-            due |= looks.due_targets(tx, list(self._rung))
             for target_id in [each for each in list(self._rung) if self._rests_until.get(each, -math.inf) <= self._seconds()]:
                 began = self._seconds()
                 due |= obligations.due_targets(tx, {target_id: self._after.get(target_id, ())})
+                due |= looks.due_targets(tx, [target_id])
                 ended = self._seconds()
                 self._rests_until[target_id] = ended + min(_RESTS * (ended - began), _LONGEST_REST)
         return due
@@ -251,11 +251,15 @@ class TargetSender:
 
 
 def backoff(failures: int, chance: Callable[[], float] = random.random) -> timedelta:
-    """Return how long an obligation rests after its ``failures + 1``-th failure in a row: 1 s, doubling, at most 10 min.
+    """Return how long an obligation rests after its ``failures + 1``-th failure in a row: at most as :func:`whole_backoff` says.
 
     Of that at least half: ``chance`` (from 0 to 1) says how much of the other half, so that what failed at one instant is not
     tried again at one instant.
     """
+    return whole_backoff(failures) / 2 * (1 + chance())
+
+
+def whole_backoff(failures: int) -> timedelta:
+    """Return the rest without chance: 1 s, doubling, at most 10 min."""
     doublings: int = 2 ** min(failures, 12)
-    longest = min(_FIRST_BACKOFF * doublings, _LONGEST_BACKOFF)
-    return longest / 2 * (1 + chance())
+    return min(_FIRST_BACKOFF * doublings, _LONGEST_BACKOFF)

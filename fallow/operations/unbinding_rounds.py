@@ -156,7 +156,8 @@ class UnbindingRounds:
 
     def _answered(self, lease: _Lease, request: _Request, delivery: SignedDelivery | None, said: Said) -> int:
         cycle_ids, result = [each.cycle_id for each in request.due], "asked" if delivery is None else "answered"
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> int:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
             obligations.lock_cycles_of(tx, cycle_ids)
             if delivery is not None:
@@ -168,9 +169,12 @@ class UnbindingRounds:
             exchanges.note(tx, [request.exchange(self.target_id, result)])
             return len(cycle_ids) - obligations.count_open(tx, self.target_id, cycle_ids)
 
+        return self._db.once_more(write)
+
     def _give_up(self, lease: _Lease, due: Sequence[Due], reason: Reason) -> None:
         """Ask a person instead of the platform: every reminder went by without an answer, or nobody but a person can ask."""
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
             rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
             obligations.rest(tx, self.target_id, rows)
@@ -178,10 +182,13 @@ class UnbindingRounds:
                 cycles.raise_attention(tx, rows[cycle_id], Attention(reason, self.target_id))
                 cycles.wake(tx, rows[cycle_id])
 
+        self._db.once_more(write)
+
     def _rejected(self, lease: _Lease, request: _Request, error: RequestRejected) -> None:
         """Find the item that spoils its batch by sending each alone; a single one that is rejected goes to a person."""
         due = request.due
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
             rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
             if len(due) > 1:
@@ -191,6 +198,8 @@ class UnbindingRounds:
                 self._refuse(tx, rows, due[0])
             self._note_failure(tx, request, error)
 
+        self._db.once_more(write)
+
     def _refuse(self, tx: Tx, rows: dict[str, CycleRow], each: Due) -> None:
         owed = obligations.at_target(tx, self.target_id, [each.cycle_id])[each.cycle_id]
         if owed.status == Status.OPEN:
@@ -198,13 +207,16 @@ class UnbindingRounds:
 
     def _failed(self, lease: _Lease, request: _Request, error: FallowError) -> None:
         due = request.due
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
             obligations.lock_cycles_of(tx, [each.cycle_id for each in due])
             # One instant for all: what failed together halves together, and does not come back one by one.
             again_at = tx.now + backoff(max(each.failures for each in due), self._chance)
             obligations.postpone(tx, self.target_id, {each.cycle_id: again_at for each in due}, failed=True)
             self._note_failure(tx, request, error)
+
+        self._db.once_more(write)
 
     def _note_failure(self, tx: Tx, request: _Request, error: FallowError) -> None:
         obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in request.due], error.code)

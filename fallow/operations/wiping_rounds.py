@@ -103,7 +103,8 @@ class WipingRounds:
 
     def _refused(self, holder: str, fence: int, due: Sequence[Due], error: WipeRefused) -> None:
         """Find the number whose rows the system will not let go by wiping each alone; that one goes to a person."""
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, holder, fence)
             rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in due])}
             until = _again_at(tx, due)
@@ -113,14 +114,17 @@ class WipingRounds:
                 owed = obligations.at_target(tx, self.target_id, until)[due[0].cycle_id]
                 obligations.shift(tx, rows[owed.cycle_id], owed, Status.REFUSED, None, None, Reason.WIPE_REFUSED)
 
+        self._db.once_more(write)
+
     def _wiped(self, holder: str, fence: int, receipts: Sequence[WipeReceipt]) -> int:
         """Keep the receipts, some at a time: the other systems' senders want the same cycles, and the lease must be renewed between."""
         slices = (receipts[first : first + _SETTLED_AT_ONCE] for first in range(0, len(receipts), _SETTLED_AT_ONCE))
         return sum(self._keep(holder, fence, each) for each in slices)
 
     def _keep(self, holder: str, fence: int, receipts: Sequence[WipeReceipt]) -> int:
-        discharged = 0
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> int:
+            discharged = 0
             leases.demand(tx, self.target_id, holder, fence)
             rows = cycles.lock(tx, [receipt.cycle_id for receipt in receipts])
             by_id = {row.cycle_id: row for row in rows}
@@ -133,7 +137,9 @@ class WipingRounds:
             obligations.note_attempts(tx, self.target_id, by_id, "wiped")
             obligations.wake_completed(tx, rows)
             targets.succeeded(targets.lock(tx, self.target_id, TargetKind.RECORDS))
-        return discharged
+            return discharged
+
+        return self._db.once_more(write)
 
     def _settle(self, tx: Tx, cycle: CycleRow, owed: ObligationRow, receipt: WipeReceipt, digest: str) -> bool:
         """Move the obligation of a receipt, kept under ``digest``; tell whether it is discharged."""
@@ -146,13 +152,16 @@ class WipingRounds:
         return clean
 
     def _failed(self, holder: str, fence: int, due: Sequence[Due], error: FallowError) -> None:
-        with self._db.begin() as tx:
+
+        def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, holder, fence)
             cycles.lock(tx, [each.cycle_id for each in due])
             until = _again_at(tx, due)
             obligations.postpone(tx, self.target_id, until, failed=True)
             obligations.note_attempts(tx, self.target_id, until, error.code)
             targets.failed(tx, targets.lock(tx, self.target_id, TargetKind.RECORDS), error.what, getattr(error, "retry_after", None))
+
+        self._db.once_more(write)
 
 
 def _again_at(tx: Tx, due: Sequence[Due]) -> dict[str, datetime | None]:

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, or_
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, literal_column, or_
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from fallow.domain.attention import Attention, parse
+from fallow.domain.attention import Attention, Reason, parse
 from fallow.domain.cycle import Cycle
 from fallow.domain.errors import NotKnown
 from fallow.domain.events import Event, Kind, canonical
@@ -117,6 +117,21 @@ def clear_attention(tx: Tx, row: CycleRow, cleared: Iterable[Attention]) -> None
     """Take reasons off the ATTENTION queue."""
     for attention in sorted(facts(row).attention & set(cleared)):
         record(tx, row, Kind.ATTENTION_CLEARED, attention=str(attention))
+
+
+def noted_at(row: CycleRow, reason: Reason) -> set[str]:
+    """Return the targets at which the cycle is in the ATTENTION queue for ``reason``."""
+    return {each.target_id for each in facts(row).attention if each.reason is reason}
+
+
+def noted_elsewhere(tx: Tx, reason: Reason, but: Iterable[str], most: int) -> list[str]:
+    """Return a page of cycles that are in the ATTENTION queue for ``reason`` at any target besides ``but``."""
+    rest: SQLColumnExpression[str] = col(CycleRow.attention)
+    for target_id in sorted(but):
+        rest = func.replace(rest, f'"{Attention(reason, target_id)}"', "")
+    # Said as the partial index says it, so that the databases see that it serves: most cycles are in no queue.
+    query = select(CycleRow.cycle_id).where(col(CycleRow.attention) != literal_column("'[]'"), rest.contains(f'"{reason}:'))
+    return list(tx.session.exec(query.order_by(CycleRow.cycle_id).limit(most)))
 
 
 def wake(tx: Tx, row: CycleRow) -> None:

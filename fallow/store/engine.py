@@ -19,6 +19,8 @@ from fallow.domain.ports import Clock
 SQLITE_BUSY_MS = 30_000
 _TRUNCATE_MS = 2_000
 _MOST_LOST_RACES = 5
+#: PostgreSQL's codes of a transaction that it ended for another's sake: a deadlock, a serialization failure.
+_LOST = frozenset({"40P01", "40001"})
 #: Seconds for which a reading of the database's clock is moved on by this process's own.
 _RECENT = 5.0
 
@@ -92,17 +94,18 @@ class Database:
         return self._read[0] + timedelta(seconds=time.monotonic() - self._read[1])
 
     def once_more(self, work: Callable[[Tx], Result]) -> Result:
-        """Run ``work`` in a transaction of its own; once more each time a simultaneous one inserted the same row first.
+        """Run ``work`` in a transaction of its own; once more each time it lost a race to a simultaneous one.
 
         PostgreSQL lets two transactions look for a row, miss it and insert it; the loser then finds the winner's. Of several
-        that insert several rows, one may lose more than once.
+        that insert several rows, one may lose more than once. Of two that wait for each other it ends one.
         """
         for _ in range(_MOST_LOST_RACES):
             try:
                 with self.begin() as tx:
                     return work(tx)
-            except IntegrityError:
-                continue
+            except (IntegrityError, OperationalError) as error:
+                if isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) not in _LOST:
+                    raise
         with self.begin() as tx:
             return work(tx)
 

@@ -9,7 +9,7 @@ from functools import cache
 from sqlalchemy import Insert, delete, func, insert
 from sqlmodel import col, select
 
-from fallow.store.engine import Tx
+from fallow.store.engine import Database, Tx
 from fallow.store.given import bound, dialect_of, given
 from fallow.store.platform_tables import ExchangeRow
 
@@ -93,8 +93,19 @@ def answered_since(tx: Tx, since: datetime) -> dict[str, int]:
     return {platform_id: int(items) for platform_id, items in rows}
 
 
-def forget_old(tx: Tx) -> int:
-    """Delete a page of what is older than :data:`KEPT_FOR`; return how many rows went."""
+def forget_old(db: Database, most_pages: int) -> int:
+    """Delete what is older than :data:`KEPT_FOR`, at most so many pages, each in its own transaction; return how many rows went."""
+    gone = 0
+    for _ in range(most_pages):
+        with db.begin() as tx:
+            page = _forget_page(tx)
+        gone += page
+        if page < _PAGE:
+            break
+    return gone
+
+
+def _forget_page(tx: Tx) -> int:
     old = select(ExchangeRow.exchange_id).where(col(ExchangeRow.at) < tx.now - KEPT_FOR).order_by(col(ExchangeRow.at)).limit(_PAGE)
     ids = list(tx.session.exec(old))
     if ids:

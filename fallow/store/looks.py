@@ -14,6 +14,7 @@ from fallow.domain.lifecycle import State
 from fallow.store import obligations
 from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, LookRow, ObligationRow
+from fallow.store.targets import is_paused
 
 #: States in which a look can still change something.
 WORKING = (State.UNBINDING, State.TAGGING, State.RESELLABLE)
@@ -76,7 +77,7 @@ def still_owing(tx: Tx, cycle_ids: Iterable[str]) -> set[str]:
 
 
 def due_targets(tx: Tx, targets: Iterable[str]) -> set[str]:
-    """Return those of ``targets`` at which a look can be made now: one statement where none is owed anywhere."""
+    """Return those of ``targets`` at which a look can be made now, none that is paused: one statement where none is owed anywhere."""
     if tx.session.exec(select(LookRow.target_id).limit(1)).first() is None:
         return set()
     return {target_id for target_id in targets if _first(tx, target_id) is not None}
@@ -84,7 +85,7 @@ def due_targets(tx: Tx, targets: Iterable[str]) -> set[str]:
 
 def _first(tx: Tx, target_id: str) -> str | None:
     query = select(LookRow.cycle_id).join(CycleRow, col(CycleRow.cycle_id) == col(LookRow.cycle_id))
-    due = query.where(LookRow.target_id == target_id, col(LookRow.due_at) <= tx.now, col(CycleRow.held).is_(False))
+    due = query.where(LookRow.target_id == target_id, col(LookRow.due_at) <= tx.now, col(CycleRow.held).is_(False), ~is_paused(target_id))
     return tx.session.exec(due.order_by(col(LookRow.due_at)).limit(1)).first()
 
 

@@ -19,7 +19,8 @@ from fallow.store import cycles
 from fallow.store.columns import Instant
 from fallow.store.engine import Tx
 from fallow.store.sets import among
-from fallow.store.tables import AttemptRow, CycleRow, ObligationRow, TargetRow
+from fallow.store.tables import AttemptRow, CycleRow, ObligationRow
+from fallow.store.targets import is_paused
 from fallow.store.vault import opaque
 
 _WORKING_STATES = {TargetKind.RECORDS: (State.WIPING,), TargetKind.PLATFORM: (State.UNBINDING, State.TAGGING, State.RESELLABLE)}
@@ -220,14 +221,10 @@ def _claimable(tx: Tx, target_id: str, after: Collection[str]) -> SelectOfScalar
         select(ObligationRow.cycle_id)
         .join(CycleRow, col(CycleRow.cycle_id) == col(ObligationRow.cycle_id))
         .where(ObligationRow.target_id == target_id, col(ObligationRow.due_at) <= tx.now)
-        .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False), ~_owed_before(after), ~_paused(target_id))
+        .where(ObligationRow.status == Status.OPEN, working, col(CycleRow.held).is_(False), ~_owed_before(after), ~is_paused(target_id))
         .order_by(col(ObligationRow.due_at))  # by the index: with stale statistics PostgreSQL went through all obligations without it
         .limit(1)
     )
-
-
-def _paused(target_id: str) -> ColumnElement[bool]:
-    return select(TargetRow.target_id).where(TargetRow.target_id == target_id, col(TargetRow.paused_at).is_not(None)).exists()
 
 
 @dataclass(frozen=True)
@@ -270,29 +267,6 @@ def owed_by_target(tx: Tx) -> dict[str, Backlog]:
     query = select_columns(col(row.target_id), func.min(col(row.kind)), *columns, oldest)
     query = query.join(CycleRow, col(CycleRow.cycle_id) == col(row.cycle_id)).group_by(col(row.target_id))
     return {each[0]: Backlog(*tuple[Any, ...](each)) for each in tx.session.execute(query)}
-
-
-def note_missing(tx: Tx, installed: Iterable[str], most: int) -> None:
-    """Put what is owed to a target that is in no map into the ATTENTION queue, and take it off again once the target is back."""
-    here = set(installed)
-    query = select(ObligationRow.cycle_id, ObligationRow.target_id).where(
-        ObligationRow.status == Status.OPEN, col(ObligationRow.target_id).not_in(here)
-    )
-    owed: dict[str, set[str]] = {}
-    for cycle_id, target_id in tx.session.exec(query.limit(most)):
-        owed.setdefault(cycle_id, set()).add(target_id)
-    waiting = select(CycleRow.cycle_id).where(col(CycleRow.attention).contains(str(Reason.TARGET_MISSING))).limit(most)
-    for cycle in cycles.lock(tx, {*owed, *tx.session.exec(waiting)}):
-        missing = {Attention(Reason.TARGET_MISSING, target_id) for target_id in owed.get(cycle.cycle_id, ())}
-        if not cycles.facts(cycle).active:
-            missing = set()
-        before = {each for each in cycles.facts(cycle).attention if each.reason is Reason.TARGET_MISSING}
-        back = {each for each in before - missing if each.target_id in here}
-        cycles.clear_attention(tx, cycle, back)
-        for attention in sorted(missing - before):
-            cycles.raise_attention(tx, cycle, attention)
-        if back or missing - before:
-            cycles.wake(tx, cycle)
 
 
 def note_attempts(tx: Tx, target_id: str, cycle_ids: Iterable[str], result: str) -> None:

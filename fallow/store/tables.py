@@ -40,6 +40,7 @@ class CycleRow(SQLModel, table=True):
         Index("ix_cycles_state", "state"),
         Index("ix_cycles_wake_at", "wake_at"),
         Index("ix_cycles_overdue_at", "overdue_at"),
+        Index("ix_cycles_attention", "cycle_id", sqlite_where=text("attention <> '[]'"), postgresql_where=text("attention <> '[]'")),
     )
     cycle_id: str = Field(sa_column=Column(Text, primary_key=True))
     number_id: str = Field(foreign_key="numbers.number_id", index=True)
@@ -258,6 +259,11 @@ class OutboxRow(SQLModel, table=True):
     """What inventory must learn: one row per number that became RESELLABLE."""
 
     __tablename__ = "outbox"
+    __table_args__ = (
+        Index(
+            "ix_outbox_owed", "kind", "outbox_id", sqlite_where=text("exported_at IS NULL"), postgresql_where=text("exported_at IS NULL")
+        ),
+    )
     outbox_id: int | None = serial()
     kind: str
     cycle_id: str = cycle_key()

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from sqlmodel import select
+from sqlalchemy import ColumnElement
+from sqlmodel import col, select
 
 from fallow.domain.obligations import TargetKind
 from fallow.store.engine import Tx
@@ -22,6 +23,16 @@ def lock(tx: Tx, target_id: str, kind: TargetKind) -> TargetRow:
         tx.session.add(row)
         tx.session.flush()
     return row
+
+
+def is_paused(target_id: str) -> ColumnElement[bool]:
+    """Return the condition that an operator paused the target."""
+    return select(TargetRow.target_id).where(TargetRow.target_id == target_id, col(TargetRow.paused_at).is_not(None)).exists()
+
+
+def paused(tx: Tx) -> set[str]:
+    """Return the targets that an operator paused."""
+    return set(tx.session.exec(select(TargetRow.target_id).where(col(TargetRow.paused_at).is_not(None))))
 
 
 def allowance(tx: Tx, row: TargetRow, rate: float, most: int) -> int:

@@ -19,6 +19,7 @@ from fallow.domain.errors import TargetUnavailable
 from fallow.domain.people import Role
 from fallow.operations.announcing import announce
 from fallow.operations.collecting import visited
+from fallow.operations.platform_control import pause, resume
 from fallow.operations.sale import sell, tag_for
 from fallow.platforms.adapters.shared_signals import RECYCLED
 from fallow.platforms.signing import PublicKey
@@ -101,6 +102,19 @@ async def test_other_platforms_are_told_nothing(tmp_path: Path) -> None:
         with here.world.installation.db.read() as tx:
             kinds = list(tx.session.exec(select(OutboxRow.kind)))
         assert (kinds, visited(here.world.installation)) == (["NumberReleased"], [])
+
+
+async def test_a_paused_platform_is_told_nothing_until_it_is_resumed(tmp_path: Path) -> None:
+    """What an operator paused is not visited; afterwards it is, and hears of the sale."""
+    async with answering(lambda _, __: response("202 Accepted")) as server, ground(tmp_path, _table(server)) as here:
+        await _sold(here, server)
+        operator = a_person(here.world, Role.OPERATOR)
+        pause(here.world.installation, operator, ME)
+        paused = visited(here.world.installation)
+        resume(here.world.installation, operator, ME)
+
+        assert paused == []
+        assert await announce(here.world.installation, _platform(here)) == 1
 
 
 async def test_a_worker_tells_by_itself(tmp_path: Path) -> None:

@@ -3,26 +3,32 @@
 On PostgreSQL with many pairs, because there transactions really overlap; on SQLite, with its single writer, with a few.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import World, a_file, ask_all, enrolled, number, references, state_of, wipe_all
+from builders import World, _lease, a_file, ask_all, enrolled, number, references, state_of, wipe_all
 from builders_cycles import all_at, answer, at_once, engine, facts_of, kinds_of, owed_by, race, row_of, staff
 from memory_ports import signed_delivery
+from sqlalchemy import text
 from sqlmodel import func, select
 
 from fallow.domain.attention import Reason
 from fallow.domain.cycle import ref
-from fallow.domain.errors import CommandRefused, FallowError
+from fallow.domain.errors import CommandRefused, FallowError, TargetUnavailable
 from fallow.domain.events import Kind
 from fallow.domain.lifecycle import Command, State
-from fallow.domain.obligations import Outcome, TargetKind
+from fallow.domain.obligations import Outcome, Status, TargetKind
+from fallow.domain.ports import UnbindItem
 from fallow.operations.answers import accept_answer
 from fallow.operations.enrol import enrol_file
 from fallow.operations.sale import sell
+from fallow.operations.sending import Tally
+from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.store import leases, obligations
 from fallow.store.tables import CycleRow, NumberRow
 
@@ -323,3 +329,62 @@ def test_enrolling_while_others_are_enrolled_elsewhere_disturbs_nobody(world: Wo
 
     assert [report.accepted for report in reports] == [20] * 4
     assert enrolled(world, 1, first=0, source_ref="later")[0].endswith("/1")
+
+
+def _out_of_reach(_: UnbindItem) -> Outcome:
+    what = "It can't be reached."
+    raise TargetUnavailable(what, remedy="wait.")
+
+
+class Crossed:
+    """A transaction that holds the later of two cycles, and wants the earlier one once somebody who has that waits for it."""
+
+    def __init__(self, world: World, first: str, last: str) -> None:
+        """Begin with the later one."""
+        self._connection = world.installation.db.engine.connect()
+        self._first = first
+        self._connection.execute(text("SET LOCAL deadlock_timeout = '60s'"))  # so that the other one is ended
+        self._lock(last)
+
+    def cross(self) -> None:
+        """Wait until somebody waits, then for them."""
+        while not self._connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one():
+            pass
+        self._lock(self._first)
+        self._connection.close()
+
+    def _lock(self, cycle_id: str) -> None:
+        self._connection.execute(text("SELECT 1 FROM cycles WHERE cycle_id = :id FOR UPDATE"), {"id": cycle_id})
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_an_answer_outlives_a_deadlock(postgres_world: World, down: bool) -> None:
+    """What came of a request is written once more when the database ends its transaction for another's sake, and the turn goes on."""
+    world = postgres_world
+    first, last = sorted(all_at(world, 2, State.UNBINDING))
+    if down:
+        world.platforms["alpha-pay"].says = _out_of_reach
+    with ThreadPoolExecutor(1) as threads:
+        crossed = Crossed(world, first, last)
+        other = threads.submit(crossed.cross)
+        asyncio.run(UnbindingRounds(world.installation, "alpha-pay").round("test", _lease(world, "alpha-pay"), Tally()))
+        other.result(60)
+
+    with world.installation.db.read() as tx:
+        owed = obligations.at_target(tx, "alpha-pay", (first, last))
+    assert [(owed[each].failures, owed[each].asked) for each in (first, last)] == [(1, 0) if down else (0, 1)] * 2
+
+
+def test_an_answer_at_the_desk_outlives_a_deadlock(postgres_world: World) -> None:
+    """A lone callback is applied once more and acknowledged."""
+    world = postgres_world
+    first, last = sorted(all_at(world, 2, State.UNBINDING))
+    said = {references(world, each)["alpha-pay"]: Outcome.CLEAR for each in (first, last)}
+    delivery = signed_delivery(world.keys["alpha-pay"], said, world.clock.now())
+    with ThreadPoolExecutor(1) as threads:
+        crossed = Crossed(world, first, last)
+        other = threads.submit(crossed.cross)
+        accept_answer(world.installation, "alpha-pay", delivery, list(said.items()))
+        other.result(60)
+
+    assert [owed_by(world, each)["alpha-pay"].status for each in (first, last)] == [Status.DISCHARGED] * 2

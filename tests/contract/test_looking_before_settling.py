@@ -1,13 +1,12 @@
 """The confirmation before UNBINDING settles, on both databases: what a platform with a status query must say again, or else."""
 
-import asyncio
 from datetime import timedelta
 
 import pytest
 from builders import World, advance, ask_all, enrolled, look_all, look_at, references, state_of
 from builders_commands import by_two
 from builders_cycles import DOCUMENT, answer, engine, events_of, facts_of, kinds_of, owed_by, row_of, staff
-from builders_looking import SILENT_FOR, attempts_of, looking, odd, owed_looks, sampling, unconfirmed
+from builders_looking import SILENT_FOR, attempts_of, looking, odd, owed_looks, rung, sampling, unconfirmed
 from memory_ports import signed_delivery
 from sqlalchemy import text
 from sqlmodel import select
@@ -18,7 +17,6 @@ from fallow.domain.events import Kind
 from fallow.domain.lifecycle import Command, State
 from fallow.domain.obligations import Outcome, Status, TargetKind
 from fallow.operations.looking import forget_strayed
-from fallow.operations.sending import Bell
 from fallow.store import cycles, obligations
 from fallow.store.tables import DeliveryRow
 
@@ -216,18 +214,6 @@ def test_a_held_number_is_not_looked_at(world: World) -> None:
     assert held == (False, [], False)
     assert due
     assert state_of(world, cycle_id) is State.RESELLABLE
-
-
-def rung(world: World) -> bool:
-    """Tell whether the due-scan rings for the platform that looks."""
-
-    async def heard() -> bool:
-        bell = Bell(world.installation.db)
-        await bell.wait(ALPHA, 0)
-        await bell.scan()
-        return bell._rung[ALPHA].is_set()
-
-    return asyncio.run(heard())
 
 
 def test_what_waits_for_a_look_is_not_stalled_and_what_lost_its_wake_is(world: World) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import PLATFORMS, World, advance, an_installation, enrolled, state_of
@@ -12,6 +13,7 @@ from builders_commands import by_two
 from builders_cycles import DOCUMENT, Staff, assert_folds, engine, facts_of, staff
 from builders_registry import a_table, enter, founded, run
 from memory_ports import MemoryPlatform
+from sqlalchemy import event
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref
@@ -24,11 +26,12 @@ from fallow.operations.registered import Live
 from fallow.operations.retention import Retention
 from fallow.operations.sending import Bell, Tally, TargetSender
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.store import decommissioned, leases, looks, obligations
+from fallow.store import cycles, decommissioned, leases, looks, missing, obligations
+from fallow.store.engine import Database
 from fallow.store.tables import ObligationRow, TargetRow
 from workers.targets import LiveRounds, Targets
 
-PAY, SHOP = "alpha-pay", "delta-shop"
+PAY, CHAT, SHOP = "alpha-pay", "beta-chat", "delta-shop"
 GONE = Attention(Reason.PLATFORM_DECOMMISSIONED, PAY)
 
 
@@ -184,6 +187,53 @@ def test_a_platform_that_comes_back_is_asked_again(world: World) -> None:
     assert _owed(world, cycle_id, PAY).due_at == world.clock.now()
 
 
+def test_a_platform_that_comes_back_is_found_behind_those_that_wait_for_others(world: World) -> None:
+    """More than a page that waits for another platform keeps nothing in the queue."""
+    others, mine = [_unbinding(world, first=index) for index in range(2)], _unbinding(world, first=2)
+    for cycle_id, target_id in (*((each, CHAT) for each in others), (mine, PAY)):
+        _refuse(world, cycle_id, target_id)
+    for target_id in (PAY, CHAT):
+        enter(world.installation, a_table(target_id, world.keys[target_id]), decommissioned=True)
+    _sweep(world)
+    enter(world.installation, a_table(CHAT, world.keys[CHAT]))
+    _sweep(world, most=1)
+
+    assert facts_of(world, mine).attention == frozenset()
+    assert [facts_of(world, each).attention for each in others] == [{GONE}, {GONE}]
+
+
+def test_a_target_that_is_back_is_found_behind_those_that_wait_for_others(world: World) -> None:
+    """One that is missing still keeps nothing of another's in the queue, however many wait for it."""
+    cycles_of, db = [_unbinding(world, first=index) for index in range(3)], world.installation.db
+    here = {*Targets(world.installation), SHOP}
+    for cycle_id, target_id in ((cycles_of[0], CHAT), (cycles_of[1], CHAT), (cycles_of[2], PAY)):
+        _refuse(world, cycle_id, target_id)
+    missing.note(db, here - {PAY, CHAT}, 200)
+    before = [len(facts_of(world, each).attention) for each in cycles_of]
+    missing.note(db, here - {PAY}, 1)
+
+    lacking = Attention(Reason.TARGET_MISSING, PAY)
+    assert before == [1, 1, 1]
+    assert [facts_of(world, each).attention for each in cycles_of] == [{lacking}, {lacking}, frozenset()]
+
+
+def test_each_page_is_noted_in_a_transaction_of_its_own(world: World) -> None:
+    """Cycles are locked in id order within a page only: two pages in one transaction wait for whoever waits for them."""
+    last, first = sorted((_unbinding(world), _unbinding(world, first=1)), reverse=True)
+    _refuse(world, last, CHAT)
+    _refuse(world, first, PAY)
+    for target_id in (PAY, CHAT):
+        enter(world.installation, a_table(target_id, world.keys[target_id]), decommissioned=True)
+    made, engine_ = list[str](), world.installation.db.engine
+    event.listen(engine_, "before_cursor_execute", lambda *call: made.append("w" if call[2].startswith("UPDATE cycles") else ""))
+    event.listen(engine_, "commit", lambda _: made.append("|"))
+
+    _sweep(world)
+
+    assert [facts_of(world, each).attention for each in (last, first)] == [{GONE}, {Attention(Reason.PLATFORM_DECOMMISSIONED, CHAT)}]
+    assert "".join(made).strip("|") == "w|w"
+
+
 def _unbinding(world: World, first: int = 0, by: Staff | None = None) -> str:
     cycle_id = enrolled(world, first=first, by=None if by is None else by.enroller)[0]
     advance(world, cycle_id, State.UNBINDING)
@@ -196,6 +246,12 @@ def _owed(world: World, cycle_id: str, target_id: str) -> ObligationRow:
         return obligations.at_target(tx, target_id, [cycle_id])[cycle_id]
 
 
+def _refuse(world: World, cycle_id: str, target_id: str) -> None:
+    with world.installation.db.begin() as tx:
+        cycle = cycles.lock_one(tx, cycle_id)
+        obligations.shift(tx, cycle, obligations.at_target(tx, target_id, [cycle_id])[cycle_id], Status.REFUSED, None, None)
+
+
 def _decommission(world: World) -> None:
     enter(world.installation, a_table(PAY, world.keys[PAY]), decommissioned=True)
 
@@ -203,9 +259,8 @@ def _decommission(world: World) -> None:
 def _sweep(world: World, most: int = 200) -> None:
     """Note what the sweep notes; the shop is left out, which is in no registry."""
     targets = Targets(world.installation)
-    with world.installation.db.begin() as tx:
-        obligations.note_missing(tx, {*targets, *targets.decommissioned, SHOP}, most)
-        decommissioned.note(tx, targets.decommissioned, most)
+    missing.note(world.installation.db, {*targets, *targets.decommissioned, SHOP}, most)
+    decommissioned.note(world.installation.db, targets.decommissioned, most)
 
 
 def _sender(here: Installation) -> TargetSender:
@@ -217,3 +272,27 @@ def _turn(sender: TargetSender, target_id: str, done: Callable[[], bool]) -> Tur
         return await asyncio.wait_for(sender.turn(target_id, turn_for=30.0, beat=lambda: None, stopping=done), 40)
 
     return run(turn())
+
+
+def test_a_sweep_looks_through_no_cycles_that_are_in_no_queue(world: World) -> None:
+    """Each of its questions to the database is answered by an index, ten thousand released numbers or none."""
+    asked, db = list[tuple[str, Any]](), world.installation.db
+    event.listen(db.engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+    _sweep(world)
+    noting = [each for each in asked if "FROM cycles" in each[0] or "FROM obligations" in each[0]]
+
+    plans = [_plan(db, *each) for each in noting]
+    assert [("ix_cycles_attention" in plan, "FROM cycles" in sql) for plan, (sql, _) in zip(plans, noting, strict=True)] == [
+        (False, False),
+        (True, True),
+        (True, True),
+    ]
+    assert "ix_obligations_" in plans[0]
+
+
+def _plan(db: Database, sql: str, values: Any) -> str:
+    with db.engine.connect() as connection:
+        if not db.sqlite:
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # a scan of so few rows is cheaper
+        rows = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if db.sqlite else ''}{sql}", values)
+        return " ".join(str(row) for row in rows)

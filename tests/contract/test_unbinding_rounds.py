@@ -22,6 +22,7 @@ from fallow.operations.installation import Pace
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.store import cycles, exchanges, leases, obligations
+from fallow.store.exchanges import Direction, Exchange
 from fallow.store.platform_tables import ExchangeRow
 from fallow.store.tables import AttemptRow, ObligationRow
 from workers.registry import chores
@@ -383,3 +384,19 @@ def test_old_rows_of_the_delivery_log_go_with_the_sweep(world: World) -> None:
             left.append(len(exchanges.latest(tx, PAY, 10)))
 
     assert left == [1, 0]
+
+
+def test_more_than_a_page_of_the_delivery_log_goes_in_one_sweep(world: World) -> None:
+    """A busy day's rows do not outlive the thirty days because the sweep is slow."""
+    old = Exchange(PAY, Direction.OUT, "", 1, 0, 200, "answered", 5)
+    with world.installation.db.begin() as tx:
+        exchanges.note(tx, [old] * 5_001)
+    world.clock.pass_by(31 * DAY)
+
+    assert exchanges.forget_old(world.installation.db, 1) == 5_000
+    assert exchanges.forget_old(world.installation.db, 3) == 1
+    with world.installation.db.begin() as tx:
+        exchanges.note(tx, [old] * 5_001)
+    world.clock.pass_by(31 * DAY)
+
+    assert exchanges.forget_old(world.installation.db, 3) == 5_001

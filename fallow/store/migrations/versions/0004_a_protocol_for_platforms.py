@@ -25,6 +25,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_obligations_new", "obligations", ["target_id", "due_at"], sqlite_where=never_claimed, postgresql_where=never_claimed
     )
+    waiting, owed = sa.text("attention <> '[]'"), sa.text("exported_at IS NULL")
+    op.create_index("ix_cycles_attention", "cycles", ["cycle_id"], sqlite_where=waiting, postgresql_where=waiting)
+    op.create_index("ix_outbox_owed", "outbox", ["kind", "outbox_id"], sqlite_where=owed, postgresql_where=owed)
     op.add_column("obligations", sa.Column("confirmed", sa.Text(), nullable=True))
     op.add_column("targets", sa.Column("paused_at", Instant(), nullable=True))
     op.add_column("targets", sa.Column("paused_by", sa.Text(), nullable=True))
@@ -61,6 +64,8 @@ def downgrade() -> None:
     for table in _TABLES:
         op.drop_table(table)
     op.drop_index("ix_obligations_new", "obligations")
+    op.drop_index("ix_cycles_attention", "cycles")
+    op.drop_index("ix_outbox_owed", "outbox")
     for table, columns in (("targets", _TARGETS), ("obligations", _OBLIGATIONS)):
         for name in columns:
             op.drop_column(table, name)
