@@ -71,6 +71,7 @@ class Registering:
         """Propose a platform or hub, or a change of one: its whole table, the keys of ``platforms.toml``; return the proposal's id."""
         person.demand(Action.PROPOSE)
         entry, kept = read_table(table), dict(table)
+        entry.tls.demand_readable()  # before the transaction: a file system that hangs must hold up nobody else
         with self._installation.db.begin() as tx:
             registry.lock(tx)
             _demand_nothing_open(tx, entry.platform_id)
@@ -119,6 +120,7 @@ class Registering:
     def approve(self, person: Person, proposal_id: str) -> str:
         """Enter a proposal into the registry, as its second person; return the platform's id. It counts at once."""
         person.demand(Action.APPROVE)
+        self._demand_files_readable(proposal_id)
         with self._installation.db.begin() as tx:
             registry.lock(tx)
             row = registry.proposal(tx, proposal_id)
@@ -194,6 +196,14 @@ class Registering:
         mine = entries.get(entry.platform_id)
         added = [key for key in entry.keys if mine is None or key not in mine.keys]
         return proposed, entry, added or entry.keys
+
+    def _demand_files_readable(self, proposal_id: str) -> None:
+        """Read what a proposal names before the transaction: a file system that hangs must hold up nobody else."""
+        with self._installation.db.read() as tx:
+            row = registry.proposal(tx, proposal_id)
+            proposed = _read(self._bodies, row) if row.decided_at is None else None
+        if proposed is not None and not proposed.registration.decommissioned:
+            proposed.entry.tls.demand_readable()
 
     def _note_ping(self, person: Person, proposal_id: str, *, fingerprint: str = "", trouble: str | None = None) -> None:
         with self._installation.db.begin() as tx:

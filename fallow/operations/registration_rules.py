@@ -12,6 +12,7 @@ from typing import Any
 from fallow.domain.errors import CommandRefused, MapRefused, SettingRefused
 from fallow.domain.registration import SECRETS
 from fallow.operations.registered import Registered
+from fallow.operations.sale import is_demo
 from fallow.platforms.adapters.catalogue import adapter_of, make_platform
 from fallow.platforms.platform_map import PlatformEntry, differing, read_registration
 from fallow.store import registry
@@ -64,7 +65,7 @@ def demand_sound(tx: Tx, registered: Registered, entry: PlatformEntry, table: Ta
 
     Raises:
         MapRefused: the id is a record system's, the adapter or hub is not there, or a key or secret is not this platform's alone.
-        CommandRefused: it would turn a platform into a hub or back.
+        CommandRefused: it would turn a platform into a hub or back, or have the engine talk to its own machine.
     """
     platform_id = entry.platform_id
     demand_apart(record_systems, [platform_id])
@@ -73,6 +74,7 @@ def demand_sound(tx: Tx, registered: Registered, entry: PlatformEntry, table: Ta
     if mine.registration is not None and (mine.registration.table.get("adapter") == HUB) != (entry.adapter == HUB):
         what = f"{platform_id} can't become a hub or stop being one: what is owed is kept under its id."
         raise CommandRefused(what, remedy="register it under another id.")
+    _demand_elsewhere(tx, mine, entry, table)
     others = {each: found for each, found in entries_of(standing).items() if each != platform_id}
     demand_reachable(registered, entry, others)
     _demand_own_keys(tx, registered, entry, table)
@@ -130,6 +132,18 @@ def demand_reachable(registered: Registered, entry: PlatformEntry, others: Mappi
         adapter_of(entry)
     else:
         make_platform(entry, others, registered.way)
+
+
+def _demand_elsewhere(tx: Tx, before: Standing, entry: PlatformEntry, table: Table) -> None:
+    """Refuse an endpoint on this machine, which one person could have pinged: whatever listens here trusts whoever is here already.
+
+    A demo database may have them; and who came with the file at the founding keeps the addresses it has.
+    """
+    had = {} if before.registration is None else before.registration.table
+    same = all(had.get(key) == table.get(key) for key in ("allow_loopback", "url", "status_url"))
+    if table.get("allow_loopback") and not same and not is_demo(tx):
+        what = f"{entry.platform_id} names an endpoint on this machine (`allow_loopback`), and this is no demo database."
+        raise CommandRefused(what, remedy="register its public https address; try endpoints of this machine out in a demo database.")
 
 
 def _demand_own_keys(tx: Tx, registered: Registered, entry: PlatformEntry, table: Table) -> None:

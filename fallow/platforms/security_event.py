@@ -75,4 +75,5 @@ def _fits(header: bytes, algorithms: frozenset[str]) -> bool:
         return False
     kid = read.get("kid", "")
     plain = {"alg", "typ"} <= read.keys() <= {"alg", "typ", "kid"} and isinstance(kid, str) and len(kid) <= _LONGEST_KID
-    return plain and read["alg"] in algorithms and read["typ"] == _TYP
+    alg = read.get("alg")  # whatever JSON can say: a list can't even be looked for in a set
+    return plain and isinstance(alg, str) and alg in algorithms and read["typ"] == _TYP
