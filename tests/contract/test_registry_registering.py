@@ -58,7 +58,12 @@ def test_two_people_and_a_ping_register_a_platform(here: Installation, people: S
         people.operator.person_id,
         people.approver.person_id,
     )
-    assert bodies["KeysChanged"] == {"revision": 1, "added": [NEW.public.fingerprint], "removed": []}
+    assert bodies["KeysChanged"] == {
+        "revision": 1,
+        "added": [NEW.public.fingerprint],
+        "removed": [],
+        "kinds": {NEW.public.fingerprint: "ed25519"},
+    }
 
 
 def test_nobody_approves_their_own_registration(here: Installation, people: Staff, world: World) -> None:
@@ -141,7 +146,12 @@ def test_an_added_key_must_sign_the_ping_itself(here: Installation, people: Staf
         ping_with(here, people, both, world.keys[PAY])
     Registering(here).deny(people.operator, _open(here), "again")
     register(here, people, both, NEW)
-    assert dict(told(here, PAY))["KeysChanged"] == {"revision": 2, "added": [NEW.public.fingerprint], "removed": []}
+    assert dict(told(here, PAY))["KeysChanged"] == {
+        "revision": 2,
+        "added": [NEW.public.fingerprint],
+        "removed": [],
+        "kinds": {NEW.public.fingerprint: "ed25519"},
+    }
 
 
 def test_anothers_key_is_refused_now_and_for_ever(here: Installation, people: Staff, world: World) -> None:
