@@ -18,6 +18,7 @@ from fallow.domain.registration import FOUNDING
 from fallow.operations.installation import Installation
 from fallow.operations.registering import Registering
 from fallow.operations.registry_founding import EVER
+from fallow.operations.sale import DEMO_FACT
 from fallow.platforms.adapters.catalogue import ADAPTERS, Adapter
 from fallow.platforms.forms import WebhookForm
 from fallow.platforms.http_platform import HttpPlatform
@@ -25,6 +26,7 @@ from fallow.platforms.signing import SigningKey, new_delivery_id, sign
 from fallow.store import registry
 from fallow.store.platform_tables import RegistryEventRow
 from fallow.store.registry import Registration
+from fallow.store.tables import FactRow
 
 Result = TypeVar("Result")
 Echo = Callable[[dict[str, Any]], dict[str, Any]]
@@ -43,12 +45,13 @@ def a_table(platform_id: str, *keys: SigningKey, **changed: Any) -> dict[str, An
 
 
 def founded(world: World, *more: Mapping[str, Any]) -> Installation:
-    """Register the world's platforms, and ``more``, as founding does; return the installation that believes the registry."""
+    """Register the world's platforms, and ``more``, as founding does, in a demo database; return the installation that believes it."""
     here = replace(world.installation, speakers=world.installation.registered)
     with here.db.begin() as tx:
         for table in (*(a_table(each, key) for each, key in world.keys.items()), *more):
             registration = Registration(dict(table))
             registry.append(tx, here.registered.bodies, registration, proposed_by=FOUNDING, approved_by=FOUNDING, since=EVER)
+        tx.session.merge(FactRow(name=DEMO_FACT, value="yes"))  # tests' endpoints are on this machine
     here.registered.refresh()
     return here
 

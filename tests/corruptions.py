@@ -93,6 +93,7 @@ def alter_an_answer(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "fallow.db")) as connection, connection:
         for platform, delivery, sealed in connection.execute("SELECT platform_id, delivery_id, body FROM deliveries").fetchall():
             head, nonce, bound_to = sealed[:9], sealed[9:21], f"answer|webhook|{platform}|{delivery}".encode()
+            # As long as before, so that the length in front and the zeros behind fit still.
             body = cipher.decrypt(nonce, sealed[21:], bound_to).replace(b'"refused"', b'"unbound"')
             altered = head + nonce + cipher.encrypt(nonce, body, bound_to)
             connection.execute("UPDATE deliveries SET body = ? WHERE delivery_id = ?", (altered, delivery))

@@ -22,7 +22,7 @@ from fallow.store.exchanges import Direction, Exchange
 # Nobody holds the secret half: an unknown platform is refused by the same steps, in the same time, as a wrong signature.
 _NOBODY = Speaker("", (SigningKey.generate().public,), WebhookForm(), frozenset())
 #: A body up to this long is verified and read on the loop itself, which takes less time than to change to a thread.
-_AT_ONCE = 16 * 1024
+_AT_ONCE = 4 * 1024
 
 
 async def take_answers(platform_id: PlatformId, request: Request) -> Response:

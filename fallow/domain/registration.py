@@ -1,6 +1,9 @@
-"""What happens to a platform's registration, as facts in past tense. Bodies name keys of the table and fingerprints, never a value.
+"""What happens to a platform's registration, as facts in past tense.
 
-A "key" is a key of the registration's table; a "fingerprint" is the SHA-256 of a public key, which people compare out of band.
+Bodies name keys of the table and fingerprints; of values only `contact`.
+
+A "key" is a key of the registration's table; a "fingerprint" is the SHA-256 of a public key or a shared secret, which people compare out
+of band.
 """
 
 from enum import StrEnum
@@ -15,9 +18,9 @@ class RegistryKind(StrEnum):
     PLATFORM_PINGED = "PlatformPinged"
     #: revision, by, second, changes (keys); where people decided also proposal_id
     PLATFORM_REGISTERED = "PlatformRegistered"
-    #: revision, added, removed (fingerprints, sorted)
+    #: revision, added, removed (fingerprints, sorted), kinds (by fingerprint: "ed25519", "rsa-sha256", "hmac-sha256")
     KEYS_CHANGED = "KeysChanged"
-    #: revision, by, changes (keys)
+    #: revision, by, changes (keys); where whom to call changed also contact (before, after): one person could send callers astray
     TERMS_SET = "TermsSet"
     #: revision, by, second, reference; where people decided also proposal_id
     PLATFORM_DECOMMISSIONED = "PlatformDecommissioned"

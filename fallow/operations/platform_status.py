@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from fallow.domain.errors import MapRefused, NotKnown
+from fallow.domain.errors import MapRefused, NotKnown, SettingRefused
 from fallow.domain.people import Action, Person
 from fallow.domain.registration import SECRETS, RegistryKind
 from fallow.operations import status
@@ -112,7 +112,7 @@ def _revision(bodies: Bodies, row: PlatformRow) -> dict[str, Any]:
         "approved_by": row.approved_by,
         "decommissioned": bool(table.get("decommissioned", False)),
         "table": _shown(table),
-        "fingerprints": _fingerprints(row.platform_id, table),
+        "fingerprints": _fingerprints(bodies, row.platform_id, table),
     }
 
 
@@ -121,7 +121,7 @@ def _proposal(tx: Tx, bodies: Bodies, row: PlatformProposalRow) -> dict[str, Any
     table = held["registration"]
     rows = registry.revisions(tx, row.platform_id)
     before = next((bodies.raw(each.body) for each in rows if each.revision == held["base"]), {})
-    had, has = set(_fingerprints(row.platform_id, before)), set(_fingerprints(row.platform_id, table))
+    had, has = (set(_fingerprints(bodies, row.platform_id, each)) for each in (before, table))
     return {
         "proposal_id": row.proposal_id,
         "platform_id": row.platform_id,
@@ -138,7 +138,7 @@ def _proposal(tx: Tx, bodies: Bodies, row: PlatformProposalRow) -> dict[str, Any
         "keys": {"added": sorted(has - had), "removed": sorted(had - has)},
         "url": {"before": before.get("url") or None, "after": table.get("url") or None},
         "table": _shown(table),
-        "fingerprints": _fingerprints(row.platform_id, table),
+        "fingerprints": _fingerprints(bodies, row.platform_id, table),
     }
 
 
@@ -157,9 +157,15 @@ def _shown(table: Table) -> dict[str, Any]:
     return {key: SET if key in SECRETS and value else value for key, value in table.items() if key != "decommissioned"}
 
 
-def _fingerprints(platform_id: str, table: Table) -> list[str]:
-    plain = {key: value for key, value in table.items() if key not in (*SECRETS, "decommissioned", "number_form")}
+def _fingerprints(bodies: Bodies, platform_id: str, table: Table) -> list[str]:
+    """Return those of every key that may sign, a shared secret's last; where it can't be opened, of the public keys."""
+    if not table:
+        return []
     try:
-        return [key.fingerprint for key in read_registration(f"the registration of {platform_id}", plain).public_keys]
+        plain = bodies.opened(table).table
+    except SettingRefused:
+        plain = {key: value for key, value in table.items() if key not in (*SECRETS, "decommissioned", "number_form")}
+    try:
+        return [key.fingerprint for key in read_registration(f"the registration of {platform_id}", plain).keys]
     except MapRefused:  # written by other code: it is shown as it is
         return []

@@ -159,6 +159,7 @@ class Registering:
         with self._installation.db.begin() as tx:
             registry.lock(tx)
             mine = _in_use(standings(tx, self._bodies), platform_id)
+            _demand_nothing_open(tx, platform_id)  # one person's terms must not void what takes two
             table = {**_table_of(mine), **terms}
             _demand_readable(table)
             changed = changes(mine.registration, table)
@@ -166,7 +167,9 @@ class Registering:
                 return
             by = person.person_id
             entered = registry.append(tx, self._bodies, Registration(table), proposed_by=by, approved_by=by)
-            registry.record(tx, platform_id, RegistryKind.TERMS_SET, revision=entered.revision, by=by, changes=changed)
+            registry.record(
+                tx, platform_id, RegistryKind.TERMS_SET, revision=entered.revision, by=by, changes=changed, **_contacts(mine, table)
+            )
         self._registered.refresh()
 
     def _keep(self, tx: Tx, person: Person, platform_id: str, proposed: Proposed, **said: Any) -> str:
@@ -256,6 +259,11 @@ def expired(tx: Tx, row: PlatformProposalRow) -> bool:
 def _read(bodies: Bodies, row: PlatformProposalRow) -> Proposed:
     held = json.loads(row.body)
     return Proposed(held["base"], bodies.opened(held["registration"]), held["reference"])
+
+
+def _contacts(before: Standing, after: Table) -> dict[str, dict[str, Any]]:
+    was, now = _table_of(before).get("contact"), after.get("contact")
+    return {} if was == now else {"contact": {"before": was, "after": now}}
 
 
 def _demand_readable(table: Table) -> None:

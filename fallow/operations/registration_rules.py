@@ -5,13 +5,16 @@ that two have had would let one speak for the other. And a key that a platform g
 because it got lost. Both are judged over all revisions there ever were.
 """
 
+import posixpath
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from fallow.domain.errors import CommandRefused, MapRefused, SettingRefused
 from fallow.domain.registration import SECRETS
 from fallow.operations.registered import Registered
+from fallow.operations.sale import is_demo
 from fallow.platforms.adapters.catalogue import adapter_of, make_platform
 from fallow.platforms.platform_map import PlatformEntry, differing, read_registration
 from fallow.store import registry
@@ -64,7 +67,7 @@ def demand_sound(tx: Tx, registered: Registered, entry: PlatformEntry, table: Ta
 
     Raises:
         MapRefused: the id is a record system's, the adapter or hub is not there, or a key or secret is not this platform's alone.
-        CommandRefused: it would turn a platform into a hub or back.
+        CommandRefused: it would turn a platform into a hub or back, or have the engine talk to its own machine.
     """
     platform_id = entry.platform_id
     demand_apart(record_systems, [platform_id])
@@ -73,9 +76,10 @@ def demand_sound(tx: Tx, registered: Registered, entry: PlatformEntry, table: Ta
     if mine.registration is not None and (mine.registration.table.get("adapter") == HUB) != (entry.adapter == HUB):
         what = f"{platform_id} can't become a hub or stop being one: what is owed is kept under its id."
         raise CommandRefused(what, remedy="register it under another id.")
+    _demand_elsewhere(tx, mine, entry, table)
     others = {each: found for each, found in entries_of(standing).items() if each != platform_id}
     demand_reachable(registered, entry, others)
-    _demand_own_keys(tx, registered, entry, table)
+    demand_own_keys(tx, registered, entry, table)
     return mine
 
 
@@ -110,19 +114,23 @@ def changes(before: Registration | None, after: Table) -> list[str]:
     return differing(before.table, after) + (["decommissioned"] if before.decommissioned else [])
 
 
-def key_changes(before: Registration | None, after: PlatformEntry) -> dict[str, list[str]] | None:
-    """Return the fingerprints of public keys that come and go; None where none does."""
-    old = set() if before is None else {key.fingerprint for key in read_table(before.table).public_keys}
-    new = {key.fingerprint for key in after.public_keys}
-    return None if old == new else {"added": sorted(new - old), "removed": sorted(old - new)}
+def key_changes(before: Registration | None, after: PlatformEntry) -> dict[str, Any] | None:
+    """Return the fingerprints of keys that come and go, a shared secret's too, and the kind of each; None where none does."""
+    old = {} if before is None else {key.fingerprint: key.kind for key in read_table(before.table).keys}
+    new = {key.fingerprint: key.kind for key in after.keys}
+    if old.keys() == new.keys():
+        return None
+    kinds = {fingerprint: kind for fingerprint, kind in (old | new).items() if (fingerprint in old) != (fingerprint in new)}
+    return {"added": sorted(new.keys() - old.keys()), "removed": sorted(old.keys() - new.keys()), "kinds": kinds}
 
 
 def demand_reachable(registered: Registered, entry: PlatformEntry, others: Mapping[str, PlatformEntry]) -> None:
-    """Refuse an adapter or a hub that is not there.
+    """Refuse an adapter or a hub that is not there, or a folder that another has.
 
     Raises:
         MapRefused: naming it.
     """
+    _demand_own_folder(entry, others)
     if entry.via and (entry.adapter == HUB or others.get(entry.via) is None or others[entry.via].adapter != HUB):
         what = f"{entry.platform_id} names {entry.via} as its hub, which is none, or is a hub itself."
         raise MapRefused(what, remedy="register the hub first, with the adapter `hub`, or leave `via` out.")
@@ -132,7 +140,40 @@ def demand_reachable(registered: Registered, entry: PlatformEntry, others: Mappi
         make_platform(entry, others, registered.way)
 
 
-def _demand_own_keys(tx: Tx, registered: Registered, entry: PlatformEntry, table: Table) -> None:
+def _demand_elsewhere(tx: Tx, before: Standing, entry: PlatformEntry, table: Table) -> None:
+    """Refuse an endpoint on this machine, which one person could have pinged: whatever listens here trusts whoever is here already.
+
+    A demo database may have them; and who came with the file at the founding keeps the addresses it has.
+    """
+    had = {} if before.registration is None else before.registration.table
+    same = all(had.get(key) == table.get(key) for key in ("allow_loopback", "url", "status_url"))
+    if table.get("allow_loopback") and not same and not is_demo(tx):
+        what = f"{entry.platform_id} names an endpoint on this machine (`allow_loopback`), and this is no demo database."
+        raise CommandRefused(what, remedy="register its public https address; try endpoints of this machine out in a demo database.")
+
+
+def _demand_own_folder(entry: PlatformEntry, others: Mapping[str, PlatformEntry]) -> None:
+    """Refuse a folder in which another would read whom we ask about; as written, since links are the operator's own."""
+    mine = _folder(entry)
+    for other in others.values():
+        theirs = _folder(other)
+        if mine and theirs and (mine.is_relative_to(theirs) or theirs.is_relative_to(mine)):
+            what = f"{entry.platform_id} and {other.platform_id} would share a folder, or one would have the other's within its own."
+            raise MapRefused(what, remedy="give each platform a folder of its own, beside the others.")
+
+
+def _folder(entry: PlatformEntry) -> PurePosixPath | None:
+    return PurePosixPath(posixpath.normpath(entry.folder).replace("//", "/")) if entry.folder else None
+
+
+def demand_own_keys(tx: Tx, registered: Registered, entry: PlatformEntry, table: Table, *, may_return: bool = False) -> None:
+    """Refuse a key or secret that another has or had, that it gave up before (unless it ``may_return``), or that is the engine's.
+
+    All of a decommissioned platform's count as given up: it may have been decommissioned because they got lost.
+
+    Raises:
+        MapRefused: naming whose it is.
+    """
     wanted = set(_keys(table))
     if registered.way.signing_key.public in entry.public_keys:
         what = f"{entry.platform_id} names the engine's own key, so that our requests would pass for its answers."
@@ -144,8 +185,8 @@ def _demand_own_keys(tx: Tx, registered: Registered, entry: PlatformEntry, table
             what = f"{entry.platform_id} names a key or secret that {row.platform_id} has or had."
             raise MapRefused(what, remedy="let each platform and hub make its own, and use it nowhere else.")
         if row.platform_id == entry.platform_id:
-            had, has = had | keys, keys
-    if (had - has) & wanted:
+            had, has = had | keys, set[str]() if registered.bodies.raw(row.body).get("decommissioned") else keys
+    if not may_return and (had - has) & wanted:
         what = f"{entry.platform_id} names a key or secret that it gave up before."
         raise MapRefused(what, remedy="let it make a new one: one that was given up may have been lost to somebody.")
 

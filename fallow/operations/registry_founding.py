@@ -17,7 +17,16 @@ from fallow.domain.errors import MapRefused
 from fallow.domain.registration import FILE, FOUNDING, SECRETS
 from fallow.operations.registered import Registered
 from fallow.operations.registering import Proposed, note_revision
-from fallow.operations.registration_rules import Standing, changes, demand_apart, demand_reachable, standings
+from fallow.operations.registration_rules import (
+    Standing,
+    changes,
+    demand_apart,
+    demand_own_keys,
+    demand_reachable,
+    demand_unneeded,
+    read_table,
+    standings,
+)
 from fallow.operations.sale import is_demo
 from fallow.platforms.platform_map import PlatformEntry, differing, load_registrations
 from fallow.store import registry
@@ -37,7 +46,8 @@ def found_or_compare(db: Database, registered: Registered, path: Path, record_sy
     """Import the file where the registry is empty; else return in what the two differ, by platform, after demo endpoints followed it.
 
     Raises:
-        MapRefused: the file can't be used, or there is none and the registry is empty.
+        MapRefused: the file can't be used, names a key that another has or had, or there is none and the registry is empty.
+        CommandRefused: a hub left it that platforms outside the file are still reached through.
     """
     with db.read() as tx:
         empty = registry.stamp(tx) == 0
@@ -108,8 +118,13 @@ def _to_follow(tx: Tx, registered: Registered, read: Read) -> dict[str, Registra
 
 def _enter(tx: Tx, registered: Registered, wanted: Mapping[str, Registration], by: str) -> None:
     found = standings(tx, registered.bodies)
+    after = {**found, **{each: Standing(1, registration) for each, registration in wanted.items()}}
     for platform_id, registration in wanted.items():
         before = found.get(platform_id, Standing())
+        if registration.decommissioned:
+            demand_unneeded(platform_id, after)
+        else:  # a test endpoint that is laid out again has the key that it had
+            demand_own_keys(tx, registered, read_table(registration.table), registration.table, may_return=True)
         since = EVER if by == FOUNDING else None
         entered = registry.append(tx, registered.bodies, registration, proposed_by=by, approved_by=by, since=since)
         proposed = Proposed(before.revision, registration, _GONE if registration.decommissioned else "")

@@ -59,7 +59,7 @@ def write(folder: int, name: str, content: bytes) -> None:
 def names(folder: int) -> list[str]:
     """Return the names of CSV files, sorted; others are left alone."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in islice(entries, MOST_NAMES) if _NAME.match(entry.name))
+        return sorted(islice((entry.name for entry in entries if _NAME.match(entry.name)), MOST_NAMES))
 
 
 def read(folder: int, name: str, most: int) -> bytes | None:
@@ -74,10 +74,15 @@ def read(folder: int, name: str, most: int) -> bytes | None:
         raise
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        content = file.read(most + 1) if stat.S_ISREG(found.st_mode) and found.st_size <= most else None
-    return None if content is None or len(content) > most else content
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            return None
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(most + 1)
+    finally:
+        os.close(descriptor)
+    return None if len(content) > most else content
 
 
 def move(folder: int, name: str, into: int) -> str:

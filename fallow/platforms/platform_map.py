@@ -35,11 +35,15 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 _NEEDS_VIA_HUB: tuple[str, ...] = ()
 #: Adapters whose answers may be signed with the shared secret instead of a key of the platform's own.
 _SIGN_WEBHOOKS = frozenset({"generic", "hub"})
+#: Adapters whose forms have no shared secret: it would only be one more key that seems to count.
+_KNOW_NO_SECRET = frozenset({"shared-signals", "rsa-notify", "file-drop"})
+#: Longest that a platform may stay silent before a person is asked, all reminders together, in seconds.
+_LONGEST_SILENCE = 400 * 86400
 #: The kinds of keys that each adapter verifies with, where they are others than Ed25519 alone.
 _KEYS: Mapping[str, tuple[str, ...]] = {"shared-signals": (ED25519, RSA), "rsa-notify": (RSA,)}
 _ID = re.compile(r"[a-z][a-z0-9-]{1,40}\Z", re.ASCII)
 _ID_OR_NONE = re.compile(r"([a-z][a-z0-9-]{1,40})?\Z", re.ASCII)
-_PATH = re.compile(r"(/[!-~]{1,400})?\Z", re.ASCII)
+_PATH = re.compile(r"(?!(?:.*/)?\.\.(?:/|\Z))(/[!-~]{1,400})?\Z", re.ASCII)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*\Z", re.ASCII)
 _CODE = re.compile(r"[a-z][a-z0-9-]{1,40}\Z", re.ASCII)
 _REFERENCE = re.compile(r"(?!.*[0-9]{7})[ -~]{0,80}\Z", re.ASCII)
@@ -241,9 +245,14 @@ def read_registration(where: str, table: object) -> PlatformEntry:
     needed = _NEEDS_VIA_HUB if via else _NEEDS[adapter]
     if table.get("shared_secret") and adapter in _SIGN_WEBHOOKS:
         needed = tuple(key for key in needed if key != "public_keys")
+    if table.get("shared_secret") and adapter in _KNOW_NO_SECRET:
+        values.refuse("shared_secret", f"is nothing that the adapter {adapter} signs or verifies with", "leave it out.")
     for key in (*_REQUIRED, *needed):
         if key not in table:
             refuse(f"{where}: {key}", "is missing", f"add `{key} = …`; see docs/platforms.md.")
+    remind_after, reminders = values.duration("remind_after", 0.1, 365 * 86400), values.whole("reminders", 0, 100)
+    if remind_after * (reminders + 1) > _LONGEST_SILENCE:
+        values.refuse("remind_after", "is so long that nobody is asked for years", "keep it, times `reminders` + 1, within 400 days.")
     return PlatformEntry(
         platform_id=values.matching("id", _ID, "2 to 41 of a-z 0-9 -, beginning with a letter"),
         category=values.category(),
@@ -251,14 +260,14 @@ def read_registration(where: str, table: object) -> PlatformEntry:
         public_keys=values.public_keys(int("public_keys" in needed), (ED25519,) if via else _KEYS.get(adapter, (ED25519,))),
         batch=values.whole("batch", 1, MOST_ITEMS),
         rate_per_second=values.rate(),
-        remind_after=values.duration("remind_after", 0.1, 365 * 86400),
-        reminders=values.whole("reminders", 0, 100),
+        remind_after=remind_after,
+        reminders=reminders,
         timeout=values.duration("timeout", 0.1, 60),
         contact=values.contact(),
         adapter=adapter,
         via=via,
         status_url=values.endpoint("status_url"),
-        folder=values.text("folder", _PATH, "an absolute path"),
+        folder=values.text("folder", _PATH, "an absolute path without `..`"),
         language=values.text("language", _LANGUAGE, 'a language as BCP 47 names it, such as "en" or "zh-CN"'),
         legal_basis=values.text("legal_basis", _CODE, "a code of a-z 0-9 -"),
         contract=values.text("contract", _REFERENCE, "a reference of at most 80 characters without seven digits in a row"),
@@ -266,7 +275,7 @@ def read_registration(where: str, table: object) -> PlatformEntry:
         number_form=values.one_of("number_form", NUMBER_FORMS),
         number_key=values.secret("number_key", "whnk_", demanded=table.get("number_form") == "keyed-hash"),
         shared_secret=values.secret("shared_secret", "whsec_"),
-        ca_file=values.text("ca_file", _PATH, "an absolute path"),
-        client_certificate_file=values.text("client_certificate_file", _PATH, "an absolute path"),
+        ca_file=values.text("ca_file", _PATH, "an absolute path without `..`"),
+        client_certificate_file=values.text("client_certificate_file", _PATH, "an absolute path without `..`"),
         lanes=values.whole("lanes", 1, MOST_LANES),
     )

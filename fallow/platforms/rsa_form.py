@@ -14,7 +14,7 @@ from fallow.domain.ports import SignedDelivery
 from fallow.platforms.answer_form import Acknowledgement
 from fallow.platforms.protocol import LONGEST_BODY, Answer, parse_answers
 from fallow.platforms.rsa_key import RsaKey
-from fallow.platforms.strict import known_by, read_base64, read_object, refuse, unproved
+from fallow.platforms.strict import could_be_a_number, known_by, read_base64, read_object, refuse, unproved
 from fallow.platforms.verifying import VerifyingKey
 
 TIMESTAMP_HEADER = "notify-timestamp"
@@ -44,6 +44,8 @@ class RsaNotifyForm:
             raise unproved()
         proof = " ".join(mine.get(name, "") for name in (SERIAL_HEADER, NONCE_HEADER, SIGNATURE_HEADER))
         _signer(keys, int(timestamp), proof, body)
+        if could_be_a_number(mine[NONCE_HEADER]):  # it is kept as it came
+            refuse("came with a nonce that holds seven digits in a row, so it could be a phone number")
         return SignedDelivery(_id_of(body), int(timestamp), proof, body, self.scheme)
 
     def signer(self, keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> VerifyingKey:

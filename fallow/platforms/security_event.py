@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fallow.domain.errors import AnswerMalformed
 from fallow.platforms.rsa_key import RsaKey
 from fallow.platforms.signing import MOST_KEYS, PublicKey, SigningKey
-from fallow.platforms.strict import read_base64url, read_object, unproved, write_base64url
+from fallow.platforms.strict import could_be_a_number, read_base64url, read_object, unproved, write_base64url
 from fallow.platforms.verifying import VerifyingKey
 
 #: Longest token read, in bytes.
@@ -62,17 +62,19 @@ def verify(keys: Sequence[VerifyingKey], token: bytes, most: int = MOST_KEYS) ->
     header, claims, signature = (part or b"" for part in decoded)
     signed = token.rpartition(b".")[0]
     good = [key for key in keys if type(key) in _ALGORITHMS and key.verifies(signature, signed)]
-    if not good or not _fits(header, _ALGORITHMS[type(good[0])]):
+    if not good or not _fits(header, good[0]):
         raise unproved()
     return Verified(good[0], parts[2].decode(), claims)
 
 
-def _fits(header: bytes, algorithms: frozenset[str]) -> bool:
+def _fits(header: bytes, key: VerifyingKey) -> bool:
     """Tell whether a signed header is plain: another ``typ`` is another kind of token, and what ``crit`` or ``jwk`` ask is not done."""
     try:
         read = read_object(header, LONGEST_TOKEN)
     except AnswerMalformed:
         return False
     kid = read.get("kid", "")
-    plain = {"alg", "typ"} <= read.keys() <= {"alg", "typ", "kid"} and isinstance(kid, str) and len(kid) <= _LONGEST_KID
-    return plain and read["alg"] in algorithms and read["typ"] == _TYP
+    named = isinstance(kid, str) and len(kid) <= _LONGEST_KID and (kid == key.fingerprint or not could_be_a_number(kid))
+    plain = {"alg", "typ"} <= read.keys() <= {"alg", "typ", "kid"}
+    alg = read.get("alg")  # whatever JSON can say: a list can't even be looked for in a set
+    return plain and named and isinstance(alg, str) and alg in _ALGORITHMS[type(key)] and read["typ"] == _TYP

@@ -31,6 +31,8 @@ SIGNATURE_HEADER = "webhook-signature"
 #: Most signatures looked at in one header, and most keys of one sender and scheme (reliability.md S3).
 MOST_SIGNATURES = 8
 MOST_KEYS = 4
+#: Of a body longer than this, only so many signatures are tried: anybody can send one, and each costs a pass over it for every key.
+LONG_BODY, MOST_OF_LONG = 64 * 1024, 2
 
 _SECRET_PREFIX = "whsk_"  # noqa: S105 - a form, not a secret
 _PUBLIC_PREFIX = "whpk_"
@@ -242,7 +244,7 @@ def receive(headers: Mapping[str, str], body: bytes, keys: Sequence[VerifyingKey
     if not _TIMESTAMP.match(timestamp) or abs(int(now.timestamp()) - int(timestamp)) > window:
         raise _refusal()
     came = SignedDelivery(mine.get(ID_HEADER, ""), int(timestamp), mine.get(SIGNATURE_HEADER, ""), body)
-    good = _verified(keys, came)
+    good = _verified(keys, came, MOST_SIGNATURES if len(body) <= LONG_BODY else MOST_OF_LONG)
     # Only here, and only once the sender is proved: what was kept under such an id stays verifiable.
     if _NUMBER_LIKE.search(came.delivery_id):
         what = "A message's webhook-id holds seven digits in a row, so it could be a phone number."
@@ -259,14 +261,14 @@ def verify(keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> None:
     _verified(keys, delivery)
 
 
-def _verified(keys: Sequence[VerifyingKey], delivery: SignedDelivery) -> list[str]:
-    """Return the tokens that one of the keys has made: at least one."""
+def _verified(keys: Sequence[VerifyingKey], delivery: SignedDelivery, most: int = MOST_SIGNATURES) -> list[str]:
+    """Return the tokens that one of the keys has made, of the first ``most`` that are well-formed: at least one."""
     well_formed = _ID.match(delivery.delivery_id) and _TIMESTAMP.match(str(delivery.signed_at))
     mine = [(key, _SCHEMES[type(key)]) for key in keys if type(key) in _SCHEMES]  # of another kind: another form's
     if not well_formed or not 0 < max(Counter(scheme for _, scheme in mine).values(), default=0) <= MOST_KEYS:
         raise _refusal()
     content = _content(delivery.delivery_id, delivery.signed_at, delivery.body)
-    candidates = list(_signatures(delivery.signature))
+    candidates = list(_signatures(delivery.signature))[:most]
     # Every pair of a scheme is tried, so that the time taken does not tell which key or which token was the good one.
     verdicts = [(each.token, key.verifies(each.raw, content)) for key, scheme in mine for each in candidates if each.scheme == scheme]
     good = {token for token, is_good in verdicts if is_good}

@@ -11,6 +11,9 @@ from fallow.domain.errors import AnswerMalformed, SignatureRefused
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*\Z", re.ASCII)
 _LONGEST_WHOLE = 15
+_NUMBER_LIKE = re.compile(r"[0-9]{7}", re.ASCII)
+# RFC 9562: what most software makes ids with; one in six holds seven digits in a row, and a token is never signed anew under another.
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
 _ID = re.compile(r"(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9._~-]{8,128}\Z", re.ASCII)
 _DEEPEST = 32
 
@@ -60,16 +63,21 @@ def read_object(raw: bytes, most: int) -> dict[str, Any]:
     return document
 
 
+def could_be_a_number(text: str) -> bool:
+    """Tell whether a phone number could stand in what a sender chose at will: seven digits in a row, other than in a UUID."""
+    return bool(_NUMBER_LIKE.search(text)) and not _UUID.match(text)
+
+
 def known_by(prefix: str, text: object) -> str:
     """Return the id that a message is kept and logged under, made from the one its sender gave it, which could be anything.
 
     Letters and digits of a SHA-256, so it can't be a phone number; and an id without a letter, which could be one, is refused.
 
     Raises:
-        AnswerMalformed: not 8 to 128 of A-Z a-z 0-9 . _ ~ - with a letter.
+        AnswerMalformed: not 8 to 128 of A-Z a-z 0-9 . _ ~ - with a letter, or no UUID with seven digits in a row.
     """
-    if not isinstance(text, str) or not _ID.match(text):
-        refuse("has an id that is not 8 to 128 of A-Z a-z 0-9 . _ ~ - with a letter")
+    if not isinstance(text, str) or not _ID.match(text) or could_be_a_number(text):
+        refuse("has an id that is not 8 to 128 of A-Z a-z 0-9 . _ ~ - with a letter, or holds seven digits in a row and is no UUID")
     letters = base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()
     return prefix + letters[:40].translate(str.maketrans("234567", "bcdfgh"))
 

@@ -1,6 +1,8 @@
 """Whom an endpoint is believed to be, and who we show ourselves to be: one platform's own authorities and our certificate for it."""
 
+import os
 import ssl
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -8,6 +10,9 @@ from typing import TypeVar
 from fallow.domain.errors import MapRefused
 
 _T = TypeVar("_T")
+#: Longest file read, in bytes: all public authorities together take a quarter of it.
+LONGEST_FILE = 1024 * 1024
+_OPENED = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,27 @@ class TlsFiles:
 
 
 def _reading(key: str, path: str, read: Callable[[], _T]) -> _T:
+    """Read a file; whatever is wrong with it is worded alike, so that proposing paths tells nothing of what lies where."""
     try:
+        _demand_plain(path)
         return read()
-    except ssl.SSLError:
-        trouble = "holds no PEM of its kind"
-    except OSError as error:
-        trouble = f"can't be read ({error.strerror})"
+    except (OSError, ValueError):  # what OpenSSL can't read is an OSError too
+        pass
     wants = "certificates of authorities" if key == "ca_file" else "our certificate and its unencrypted key"
-    what = f"The {key} {path} {trouble}."
+    what = f"The {key} {path} can't be used."
     raise MapRefused(what, remedy=f"put a PEM file with {wants} there, readable by this process; see docs/platforms.md.")
+
+
+def _demand_plain(path: str) -> None:
+    """Refuse a pipe, a device, a folder and what is too long, without ever waiting for a writer.
+
+    Raises:
+        OSError: it is one of these, or can't be opened.
+    """
+    descriptor = os.open(path, _OPENED)
+    try:
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > LONGEST_FILE:
+        raise OSError

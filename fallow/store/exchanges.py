@@ -17,6 +17,8 @@ from fallow.store.platform_tables import ExchangeRow
 KEPT_FOR = timedelta(days=30)
 #: Most rows deleted in one transaction.
 _PAGE = 5_000
+#: Lengths are kept rounded up to a multiple of this: a body of one answer tells by its very length which of the clearances was said.
+ROUNDED_TO = 1024
 
 
 class Direction(StrEnum):
@@ -35,7 +37,7 @@ class Exchange:
         direction: a request of ours (out) or a callback (in).
         delivery_id: the message's ``webhook-id``, or what its scheme has in its place; "" where none was sent.
         items: numbers asked about, or answers brought.
-        octets: length of the body that came in, or of the answer.
+        octets: length of the body that came in, or of the answer; kept rounded up, see :data:`ROUNDED_TO`.
         status: HTTP status; None where there was none.
         result: a short code: "answered", "accepted", or an error's code; never free text.
         took_ms: milliseconds from begin to end.
@@ -60,7 +62,7 @@ def note(tx: Tx, exchanges: Sequence[Exchange]) -> None:
             "at": tx.now,
             "delivery_id": each.delivery_id,
             "items": each.items,
-            "octets": each.octets,
+            "octets": -(-each.octets // ROUNDED_TO) * ROUNDED_TO,
             "status": each.status,
             "result": each.result,
             "took_ms": each.took_ms,

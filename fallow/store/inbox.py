@@ -24,6 +24,9 @@ from fallow.store.tables import DeliveryRow
 _NONCE = 12
 #: A kept body is this, the scheme, this again, nonce and ciphertext; one of before bodies were sealed begins with its own first byte.
 _SEALED = b"\0"
+#: What is sealed is the length in 4 bytes, the body, and zeros up to a multiple of this: the ciphertext's length must not tell the answer.
+_PADDED_TO = 256
+_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,8 @@ class Inbox:
             try:
                 name, sealed = body[1:].split(_SEALED, 1)
                 scheme = name.decode()
-                body = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound_to(row.platform_id, row.delivery_id, scheme))
+                bound_to = _bound_to(row.platform_id, row.delivery_id, scheme)
+                body = _unpadded(self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], bound_to))
             except (InvalidTag, ValueError):
                 return None
         return SignedDelivery(row.delivery_id, row.signed_at, row.signature, body, scheme)
@@ -114,7 +118,7 @@ class Inbox:
 
     def _seal(self, speaker_id: str, delivery: SignedDelivery) -> bytes:
         nonce, bound_to = secrets.token_bytes(_NONCE), _bound_to(speaker_id, delivery.delivery_id, delivery.scheme)
-        return _SEALED + delivery.scheme.encode() + _SEALED + nonce + self._cipher.encrypt(nonce, delivery.body, bound_to)
+        return _SEALED + delivery.scheme.encode() + _SEALED + nonce + self._cipher.encrypt(nonce, _padded(delivery.body), bound_to)
 
 
 @cache
@@ -130,6 +134,15 @@ def _inserting(dialect: str) -> Insert:
     relation = given(dialect, **texts, signed_at=int, received_at=datetime)
     columns = {**relation.c, "body": func.decode(relation.c.body, "base64")}
     return insert(DeliveryRow).from_select(list(columns), select(*columns.values()))
+
+
+def _padded(body: bytes) -> bytes:
+    whole = len(body).to_bytes(_LENGTH, "big") + body
+    return whole + bytes(-len(whole) % _PADDED_TO)
+
+
+def _unpadded(padded: bytes) -> bytes:
+    return padded[_LENGTH : _LENGTH + int.from_bytes(padded[:_LENGTH], "big")]
 
 
 def _bound_to(speaker_id: str, delivery_id: str, scheme: str) -> bytes:

@@ -24,7 +24,7 @@ class Desk:
     def __init__(self, state: Path) -> None:
         """Set it up; nothing runs in it."""
         self.cli = CommandLine(state)
-        assert self.cli.run("setup", "--no-temporal").code == 0
+        assert self.cli.run("setup", "--no-temporal", "--demo").code == 0
         own_systems.make_database(state / "kunden.db")
         own_systems.write_maps(state, 9, own_systems.Endpoint().public_keys)
         mall = {**a_table("own-mall"), "public_keys": [own_systems.Endpoint().public_keys["own-pay"]]}

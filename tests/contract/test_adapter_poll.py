@@ -116,6 +116,7 @@ async def test_bad_tokens_hide_no_good_one(tmp_path: Path) -> None:
         queue.waiting |= {
             "not-a-text-1": 7,
             "not-a-token": "a.b.c",
+            "list-as-alg": token(KEY, _said(here), header(["EdDSA"])),  # type: ignore[arg-type]
             "surrogate-x": "\ud800",
             "another-id": token(KEY, _said(here), header("EdDSA")),
         }
@@ -129,6 +130,7 @@ async def test_bad_tokens_hide_no_good_one(tmp_path: Path) -> None:
             foreign: "invalid_audience",
             "not-a-text-1": "authentication_failed",
             "not-a-token": "authentication_failed",
+            "list-as-alg": "authentication_failed",
             "surrogate-x": "authentication_failed",
             "another-id": "invalid_request",
         }

@@ -106,7 +106,7 @@ async def test_day_long_repeats_change_state_once(tmp_path: Path) -> None:
         replied: list[httpx.Response] = []
         for repeat, minutes in enumerate([0, 4, 10, 10, 60, 120, 360, 900]):
             here.world.clock.pass_by(timedelta(minutes=minutes))
-            replied.append(await here.call_back(_signed(KEY, body, here.world.clock.now(), f"nonce{repeat:011d}x"), body))
+            replied.append(await here.call_back(_signed(KEY, body, here.world.clock.now(), f"nonceofrepeat{repeat:03d}"), body))
 
         assert {(each.status_code, each.content) for each in replied} == {(200, b"success")}
         assert _moves(here) == 1
@@ -172,12 +172,25 @@ async def test_a_forged_notification_is_nothing(tmp_path: Path, forge: Callable[
         lambda body: body.replace(b'"id"', b'"ID"'),
         lambda body: body.replace(b"UNBIND.RESULT", b"TRANSACTION.SUCCESS"),
         lambda body: body.replace(_ID.encode(), b"447700900123"),
+        lambda body: body.replace(_ID.encode(), b"tel.447700900123"),
         lambda body: body.replace(b'{"id"', b'{"id": "ntf-other-abcdef", "id"'),
         lambda body: body.replace(b'"answers": [', b'"extra": 1, "answers": ['),
         lambda body: body.replace(b'"clear"', b'"+447700900123"'),
         lambda body: body.replace(b'"clear"', b"1.5"),
     ],
-    ids=["a list", "no UTF-8", "deep", "no id", "another event", "a number as id", "a key twice", "a key more", "a number", "a fraction"],
+    ids=[
+        "a list",
+        "no UTF-8",
+        "deep",
+        "no id",
+        "another event",
+        "a number as id",
+        "a number in the id",
+        "a key twice",
+        "a key more",
+        "a number",
+        "a fraction",
+    ],
 )
 async def test_a_signed_notification_of_another_form_is_refused(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     """Well signed and outside the form: 400, nothing kept, nothing repeated of it."""
@@ -222,3 +235,14 @@ def test_an_rsa_key_is_no_key_of_our_own_protocol() -> None:
     """The generic adapter verifies Ed25519 only."""
     with pytest.raises(MapRefused, match="public_keys"):
         read_registration("test", {**TABLE, "adapter": "generic", "category": "payment", "contact": "x", "allow_loopback": True})
+
+
+async def test_a_nonce_that_could_be_a_number_is_refused(tmp_path: Path) -> None:
+    """It is kept as it came, beside the body that is sealed."""
+    async with ground(tmp_path, TABLE) as here:
+        body = _body(here.reference)
+
+        replied = await here.call_back(_signed(KEY, body, here.world.clock.now(), "nonce447700900123"), body)
+
+        assert (replied.status_code, _moves(here)) == (400, 0)
+        assert b"7700900" not in replied.content

@@ -138,6 +138,9 @@ UNPROVED: dict[str, Callable[[Ground], str]] = {
     "a key's address in a good header": lambda here: token(ED, _good(here), header("EdDSA", jku="https://evil.example/jwks")),
     "crit in a good header": lambda here: token(ED, _good(here), header("EdDSA", crit=["b64"], b64=False)),
     "an endless kid": lambda here: token(ED, _good(here), header("EdDSA", kid="k" * 201)),
+    "algs": lambda here: token(ED, _good(here), header(["EdDSA"])),  # type: ignore[arg-type]
+    "a typ that is a list": lambda here: token(ED, _good(here), header("EdDSA", typ=["secevent+jwt"])),
+    "a number as kid": lambda here: token(ED, _good(here), header("EdDSA", kid="+447700900123")),
     "another typ": lambda here: token(ED, _good(here), header("EdDSA", typ="JWT")),
     "a header with a key twice": lambda here: token(ED, _good(here), b'{"alg":"none","alg":"EdDSA","typ":"secevent+jwt"}'),
     "eight days old": lambda here: token(ED, _good(here, iat=int(here.world.clock.now().timestamp()) - 8 * 86400), header("EdDSA")),
@@ -189,6 +192,7 @@ WRONG: dict[str, tuple[str, Callable[[Ground], object]]] = {
     "a number as txn": ("invalid_request", lambda here: _good(here, txn="+447700900123")),
     "a list as txn": ("invalid_request", lambda here: _good(here, txn=["x"])),
     "a number as id": ("invalid_request", lambda here: _good(here, jti="447700900123")),
+    "a number in the id": ("invalid_request", lambda here: _good(here, jti="tel.447700900123")),
     "a claim twice": (
         "invalid_request",
         lambda here: json.dumps(_good(here)).replace('{"iss"', '{"txn": "ref_' + "b" * 26 + '", "iss"').encode(),

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from builders import World, a_person
 from builders_cycles import Staff, staff
-from builders_registry import a_table, founded, ping_with, register, run, told, with_hubs
+from builders_registry import a_table, enter, founded, ping_with, register, run, told, with_hubs
 from sqlalchemy import text
 
 from fallow.domain.errors import (
@@ -29,6 +29,7 @@ from fallow.platforms.signing import SigningKey
 
 NEW = SigningKey.generate()
 PAY = "alpha-pay"
+ADDED = {"added": [NEW.public.fingerprint], "removed": [], "kinds": {NEW.public.fingerprint: "ed25519"}}
 
 
 @pytest.fixture
@@ -58,7 +59,12 @@ def test_two_people_and_a_ping_register_a_platform(here: Installation, people: S
         people.operator.person_id,
         people.approver.person_id,
     )
-    assert bodies["KeysChanged"] == {"revision": 1, "added": [NEW.public.fingerprint], "removed": []}
+    assert bodies["KeysChanged"] == {
+        "revision": 1,
+        "added": [NEW.public.fingerprint],
+        "removed": [],
+        "kinds": {NEW.public.fingerprint: "ed25519"},
+    }
 
 
 def test_nobody_approves_their_own_registration(here: Installation, people: Staff, world: World) -> None:
@@ -141,7 +147,12 @@ def test_an_added_key_must_sign_the_ping_itself(here: Installation, people: Staf
         ping_with(here, people, both, world.keys[PAY])
     Registering(here).deny(people.operator, _open(here), "again")
     register(here, people, both, NEW)
-    assert dict(told(here, PAY))["KeysChanged"] == {"revision": 2, "added": [NEW.public.fingerprint], "removed": []}
+    assert dict(told(here, PAY))["KeysChanged"] == {
+        "revision": 2,
+        "added": [NEW.public.fingerprint],
+        "removed": [],
+        "kinds": {NEW.public.fingerprint: "ed25519"},
+    }
 
 
 def test_anothers_key_is_refused_now_and_for_ever(here: Installation, people: Staff, world: World) -> None:
@@ -238,7 +249,7 @@ def test_one_operator_sets_terms_and_nothing_else(here: Installation, people: St
 def test_what_changed_meanwhile_is_not_overwritten(here: Installation, people: Staff, world: World) -> None:
     """A proposal follows the revision it was made from, and no other."""
     proposal = ping_with(here, people, a_table(PAY, world.keys[PAY]), world.keys[PAY])
-    Registering(here).set_terms(people.operator, PAY, {"batch": 7})
+    enter(here, a_table(PAY, world.keys[PAY], batch=7))
 
     with pytest.raises(CommandRefused, match="has changed since"):
         Registering(here).approve(people.approver, proposal)

@@ -11,7 +11,7 @@ from fallow.domain.errors import NotKnown, PersonRefused
 from fallow.operations.installation import Installation
 from fallow.operations.platform_status import list_platforms, open_platform_proposals, show_platform
 from fallow.operations.registering import Registering
-from fallow.platforms.signing import SigningKey
+from fallow.platforms.signing import HmacKey, SigningKey
 
 NEW = SigningKey.generate()
 SECRET = {"number_form": "keyed-hash", "number_key": "whnk_" + "MDEy" * 11, "shared_secret": "whsec_" + "QUJD" * 11}
@@ -36,7 +36,8 @@ def test_a_platform_is_shown_with_all_that_happened_to_it(here: Installation, pe
     waiting = Registering(here).propose_decommission(people.operator, "delta-shop", "contract ended")
 
     shown = show_platform(here, people.auditor, "delta-shop")
-    assert shown["registration"]["fingerprints"] == [NEW.public.fingerprint]
+    shared = HmacKey.from_text(SECRET["shared_secret"]).fingerprint
+    assert shown["registration"]["fingerprints"] == [NEW.public.fingerprint, shared]
     assert (shown["registration"]["table"]["number_key"], shown["registration"]["table"]["batch"]) == ("set", 7)
     assert [each["revision"] for each in shown["revisions"]] == [1, 2]
     assert [each["kind"] for each in shown["events"]][-2:] == ["TermsSet", "PlatformProposed"]

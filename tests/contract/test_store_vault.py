@@ -15,8 +15,9 @@ from sqlmodel import select
 from fallow.domain.errors import AnswerMalformed, SettingRefused
 from fallow.domain.obligations import Outcome
 from fallow.operations.answers import accept_answer
-from fallow.store import inbox, keys
+from fallow.store import exchanges, inbox, keys
 from fallow.store.engine import Tx
+from fallow.store.exchanges import Direction, Exchange
 from fallow.store.tables import NumberRow
 from fallow.store.vault import Vault, opaque
 
@@ -229,3 +230,19 @@ def test_one_delivery_id_for_two_messages_is_refused(world: World) -> None:
         kept = world.installation.inbox.find(tx, "alpha-pay", "msg_abcdefghijklmnop")
     assert kept is not None
     assert world.installation.inbox.open(kept) == first
+
+
+def test_neither_log_nor_inbox_tells_by_length_what_was_said(world: World) -> None:
+    """The three clearances differ in length; what is kept of them does not."""
+    kept = set[int]()
+    with world.installation.db.begin() as tx:
+        for outcome in ("unbound", "not-bound", "clear"):
+            delivery = signed_delivery(world.keys["alpha-pay"], {REFERENCE: outcome}, world.clock.now())
+            kept.add(len(world.installation.inbox.keep(tx, "alpha-pay", delivery, "ack").body))
+            exchanges.note(tx, [Exchange("alpha-pay", Direction.IN, "", 1, len(delivery.body), 200, "accepted", 1)])
+        exchanges.note(tx, [Exchange("beta-chat", Direction.OUT, "", 1, 0, None, "target-unavailable", 1)])
+
+    with world.installation.db.read() as tx:
+        assert {row.octets for row in exchanges.latest(tx, "alpha-pay", 10)} == {1024}
+        assert [row.octets for row in exchanges.latest(tx, "beta-chat", 10)] == [0]
+    assert len(kept) == 1

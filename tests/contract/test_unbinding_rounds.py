@@ -323,7 +323,7 @@ def test_each_request_is_a_row_of_the_delivery_log(world: World) -> None:
         rows = exchanges.latest(tx, PAY, 10)
     assert [(row.direction, row.delivery_id, row.items, row.octets, row.status, row.result) for row in rows] == [
         ("out", "", 1, 0, None, "target-unavailable"),
-        ("out", "msg_a", 2, 77, 200, "answered"),
+        ("out", "msg_a", 2, 1024, 200, "answered"),
     ]
     assert all(number(0).text not in str(row) for row in rows)
 

@@ -63,11 +63,14 @@ class Keyring:
     def open_answer(self, row: Mapping[str, Any]) -> bytes:
         """Return a platform's message as it came: AES-256-GCM, nonce first, behind its scheme; bound to that, who spoke and its id.
 
+        What was sealed is its length (4 bytes, big-endian), the message, and zeros.
+
         Raises:
             cryptography.exceptions.InvalidTag: altered, or sealed for another message.
         """
         _, scheme, sealed = bytes(row["body"]).split(b"\0", 2)
-        return _opened(self._keys["evidence"], sealed, f"answer|{scheme.decode()}|{row['platform_id']}|{row['delivery_id']}")
+        padded = _opened(self._keys["evidence"], sealed, f"answer|{scheme.decode()}|{row['platform_id']}|{row['delivery_id']}")
+        return padded[4 : 4 + int.from_bytes(padded[:4], "big")]
 
     def tag_key(self) -> str:
         """Return the public key of tags, base64: Ed25519 of HKDF-SHA-256 of the signing key, for the purpose "tag"."""

@@ -149,6 +149,10 @@ class SharedSignalsPlatform:
         except FallowError as error:
             self._settled[jti] = error
             return None
+        except (ValueError, TypeError):  # whatever it is that stumbled, one token must not hide the others
+            what = "A token that was fetched can't be read."
+            self._settled[jti] = AnswerMalformed(what, remedy="answer as docs/adapters.md says.")
+            return None
         self._names[delivery.delivery_id] = jti
         return delivery
 
