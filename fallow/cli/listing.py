@@ -165,7 +165,7 @@ def _awaits(owed: dict[str, Any]) -> str:
     """Say that a number whose platform has answered is not finished: its word is to be confirmed."""
     if not owed["awaited_already"]:
         return f"is looked at once more at {owed['target_id']} from {_short(owed['awaited_since'])} on"
-    asked = f"asked {owed['status_queries']} times"
+    asked = f"asked {times} times" if (times := owed["status_queries"]) != 1 else "asked once"
     return f"waits for the confirmation of {owed['target_id']} since {_short(owed['awaited_since'])}, {asked}"
 
 

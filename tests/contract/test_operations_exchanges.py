@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from builders import World, a_person, advance, an_installation, enrolled, references
 from memory_ports import signed_delivery
+from sqlalchemy import text
 from sqlmodel import select
 
 from fallow.domain.errors import NotKnown, PersonRefused, SignatureRefused
@@ -30,6 +31,8 @@ def the_world(tmp_path: Path) -> World:
         platform.says = lambda _: None
     (cycle_id,) = enrolled(made)
     advance(made, cycle_id, State.TAGGING)
+    with made.installation.db.begin() as tx:
+        tx.session.execute(text("DELETE FROM exchanges"))  # what asking left: each test begins with an empty log
     return made
 
 

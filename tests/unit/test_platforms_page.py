@@ -18,6 +18,7 @@ from fallow.domain.number import E164
 from fallow.domain.obligations import Category, Outcome, RefusalReason
 from fallow.domain.ports import UnbindItem
 from fallow.platforms import platform_map, protocol, signing
+from fallow.platforms.endpoints import UrlMalformed, read_endpoint
 from fallow.platforms.platform_map import PlatformEntry, read_registration
 from fallow.platforms.protocol import parse_answers, parse_pong
 from fallow.platforms.request_bodies import LEGAL_BASES, hash_number, render_ping, render_status, render_unbind
@@ -268,6 +269,24 @@ def test_description_and_code_take_the_same_answers(answer: object) -> None:
         taken = False
 
     assert valid("Answers", body) is taken
+
+
+def test_only_a_response_answers_a_status_query() -> None:
+    """The description offers no way to answer one later, since a callback confirms nothing."""
+    assert set(OPENAPI["webhooks"]["status"]["post"]["responses"]) == {"200", "204"}
+    assert "a callback confirms nothing" in PAGE
+
+
+def test_an_answer_with_a_key_too_many_is_told_so() -> None:
+    """The words fit the mistake: nothing is missing."""
+    with pytest.raises(AnswerMalformed, match="has keys other than `reference`, `outcome` and `reason`"):
+        parse_answers(json.dumps({"answers": [{"reference": REF, "outcome": "clear", "note": "x"}]}).encode())
+
+
+def test_a_url_of_another_scheme_is_told_which() -> None:
+    """Also one of this machine, whose address is not what is wrong."""
+    with pytest.raises(UrlMalformed, match="begins with ftp://, not with https://"):
+        read_endpoint("ftp://127.0.0.1/x")
 
 
 def test_description_and_code_want_the_same_ids() -> None:
