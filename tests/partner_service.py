@@ -143,6 +143,7 @@ class PartnerService:
 
     def _call(self, message_id: str, body: bytes) -> None:
         for _ in range(1 if "giving-up" in self.vices else _ATTEMPTS):
+            message_id = new_id() if "new-id" in self.vices else message_id
             self.ids[message_id] = self.ids.get(message_id, 0) + 1
             request = urllib.request.Request(self.callbacks, body, self.signed(message_id, body))  # noqa: S310 - the test's own URL
             try:

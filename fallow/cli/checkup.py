@@ -24,6 +24,7 @@ from fallow.platforms.platform_map import asked
 from fallow.records.records_map import RecordsMap
 from fallow.settings import Settings, load
 from fallow.store.keys import Keys
+from fallow.store.looks import QUERY
 from fallow.store.wrapping import WrappingKeys
 from workers.build import version
 from workers.connection import connect
@@ -120,7 +121,8 @@ def _contents(found: Diagnosis) -> Iterator[Finding]:
         what = f"{found.unheeded} cycles were told to go on again and again and did not: their workflows' tasks may be failing."
         yield Finding(Colour.YELLOW, "cycles", what, "look into the workers' logs, and at the failing tasks in Temporal.")
     for target_id, until, trouble in found.paused:
-        what = f"{target_id} is sent nothing until {until:%Y-%m-%d %H:%M:%S}Z: {logs.clean(trouble)}"
+        whom = f"the status query of {target_id.removesuffix(QUERY)}" if target_id.endswith(QUERY) else target_id
+        what = f"{whom} is sent nothing until {until:%Y-%m-%d %H:%M:%S}Z: {logs.clean(trouble)}"
         yield Finding(Colour.YELLOW, "targets", what, "see `fallow targets`; it is tried again by itself.")
 
 

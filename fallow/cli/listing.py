@@ -108,7 +108,7 @@ def targets(*, key_file: KeyFile = None, json: Json = False) -> None:
     if json:
         print_json(found)
         return
-    keys = ("target_id", "kind", "open", "refused", "failures", "paused_until", "trouble")
+    keys = ("target_id", "kind", "open", "refused", "unconfirmed", "failures", "paused_until", "trouble")
     print_table(("target", *keys[1:]), [[each[key] for key in keys] for each in found])
 
 
@@ -147,12 +147,26 @@ def _print_cycle(found: dict[str, Any]) -> None:
     for each in found["attention"]:
         contact = f" Contact: {each['contact']}." if each["contact"] else ""
         print_line(f"ATTENTION {' '.join(filter(None, (each['reason'], each['target_id'])))}: {each['next']}{contact}")
+    for each in found["obligations"]:
+        if each["awaits_confirmation"]:
+            print_line(_awaits(each))
     _print_list("holds", found["holds"], ("hold_id", "reference", "review_on", "placed_by", "placed_at"))
     _print_list("proposals", found["proposals"], ("proposal_id", "command", "proposed_by", "proposed_at"))
-    owed = [{**each, "signed_under": each["signed_by"] and each["signed_by"]["kind"]} for each in found["obligations"]]
-    _print_list("obligations", owed, ("target_id", "kind", "status", "outcome", "signed_under", "attempts", "asked", "due_at"))
+    owed = [
+        {**each, "signed_under": each["signed_by"] and each["signed_by"]["kind"], "confirmed": each["confirmed"] is not None}
+        for each in found["obligations"]
+    ]
+    _print_list("obligations", owed, ("target_id", "kind", "status", "outcome", "signed_under", "confirmed", "attempts", "asked", "due_at"))
     print_line("timeline")
     print_table(("at", "event", ""), [(_short(each["at"]), each["kind"], _words(each["body"])) for each in found["timeline"]])
+
+
+def _awaits(owed: dict[str, Any]) -> str:
+    """Say that a number whose platform has answered is not finished: its word is to be confirmed."""
+    if not owed["awaited_already"]:
+        return f"is looked at once more at {owed['target_id']} from {_short(owed['awaited_since'])} on"
+    asked = f"asked {times} times" if (times := owed["status_queries"]) != 1 else "asked once"
+    return f"waits for the confirmation of {owed['target_id']} since {_short(owed['awaited_since'])}, {asked}"
 
 
 def _cited(policy: dict[str, Any]) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fallow.bootstrap import open_database, open_registry
 from fallow.cli.findings import Colour, Finding
 from fallow.domain.errors import FallowError
-from fallow.operations.registry_founding import differences
-from fallow.platforms.platform_map import PlatformEntry, load_platform_map, load_registrations
+from fallow.operations.registry_founding import demand_importable, demand_keys_apart, differences
+from fallow.platforms.platform_map import PlatformEntry, load_registrations
 from fallow.settings import Settings
 
 _REMEDY = "the registry stands; propose what the file says, or write into the file what is registered."
@@ -32,13 +32,15 @@ def known(settings: Settings) -> Known:
     """Look, and change nothing.
 
     Raises:
-        MapRefused: nothing is registered and the file can't be used, or a file that is there can't be read.
+        MapRefused: a file that is there can't be used as the start of a process would, or nothing is registered and there is none.
     """
     path = settings.file("platforms")
     registered = _registered(settings)
     if registered is not None:
         return registered
-    entries = load_platform_map(path)
+    read = load_registrations(path)
+    demand_keys_apart(path, read)
+    entries = {platform_id: entry for platform_id, (entry, _) in read.items()}
     return Known(entries, (), [Finding(Colour.GREEN, "platforms", f"{len(entries)} in {path}, to be imported at the first start")])
 
 
@@ -54,11 +56,12 @@ def _registered(settings: Settings) -> Known | None:
         db.close()
         return None  # found by the keys' own check
     try:
-        present = registry.present
+        present, path = registry.present, settings.file("platforms")
+        read = load_registrations(path) if path.exists() else None
+        if read is not None:
+            demand_importable(path, registry, read, ())
         if not present.entries and not present.decommissioned:
             return None
-        path = settings.file("platforms")
-        read = load_registrations(path) if path.exists() else None
         with db.read() as tx:
             found = {} if read is None else differences(tx, registry, read)
     finally:

@@ -16,7 +16,17 @@ _SHOWN = (
 #: Of how it is asked.
 _ASKED = (
     *("paused_at", "paused_by", "rate_per_second", "batch", "lanes", "set_by_operator", "open", "due_now", "refused", "reminded"),
-    *("past_deadline", "oldest_open_at", "answers_last_hour", "failures", "breaker", "paused_until", "trouble", "trouble_at"),
+    *(
+        "past_deadline",
+        "oldest_open_at",
+        "unconfirmed",
+        "answers_last_hour",
+        "failures",
+        "breaker",
+        "paused_until",
+        "trouble",
+        "trouble_at",
+    ),
 )
 
 

@@ -116,7 +116,7 @@ class Book:
         except SignatureRefused:
             return await self._refuse(401, exchange.body, *why_refused(exchange.headers, exchange.body, self.keys, self.own, now))
         except AnswerMalformed as error:
-            return await self._refuse(400, exchange.body, f"is outside the protocol ({error.what})", error.remedy)
+            return await self._refuse(400, exchange.body, f"is outside the protocol ({error.what.rstrip('.')})", error.remedy.rstrip("."))
         return await self._acknowledge(delivery.delivery_id, delivery.body, answers)
 
     async def _acknowledge(self, delivery_id: str, body: bytes, answers: Sequence[Answer]) -> Response:

@@ -140,14 +140,16 @@ class SandboxEngine:
         except SignatureRefused:
             what, remedy = why_refused(reply.headers, reply.body, self.book.keys, self.key, now)
         except AnswerMalformed as error:
-            what, remedy = f"can't be kept: {error.what}", error.remedy
+            what, remedy = f"can't be kept: {error.what.rstrip('.')}", error.remedy.rstrip(".")
         return Fault(f"answered with a body that {what}", remedy)
 
     async def _heard(self, items: Sequence[UnbindItem], way: Way, headers: Mapping[str, str], body: bytes) -> Heard:
         try:
             reply = await way(headers, body)
         except FallowError as error:
-            return Heard(None, Fault(f"gave no answer: {error.what}", "answer within the timeout: 200 with a signed body, or 202"))
+            return Heard(
+                None, Fault(f"gave no answer: {error.what.rstrip('.')}", "answer within the timeout: 200 with a signed body, or 202")
+            )
         except (OSError, h11.RemoteProtocolError) as error:
             return Heard(None, Fault(f"broke the connection off ({type(error).__name__})", "answer whole, however slowly it is read"))
         if reply.status in _LATER or reply.status != HTTPStatus.OK or not reply.body:
@@ -162,7 +164,7 @@ class SandboxEngine:
             answers = _FORM.read(raw)
             demand_asked(answers, items)
         except AnswerMalformed as error:
-            return Heard(reply.status, Fault(f"answered outside the protocol: {error.what}", error.remedy))
+            return Heard(reply.status, Fault(f"answered outside the protocol: {error.what.rstrip('.')}", error.remedy.rstrip(".")))
         await self.book.note(answers)
         return Heard(reply.status, None, frozenset(each.reference for each in answers if each.outcome is not Outcome.ACCEPTED))
 

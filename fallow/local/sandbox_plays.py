@@ -17,6 +17,8 @@ from fallow.platforms.request_bodies import render_ping
 from fallow.platforms.signing import SigningKey, new_delivery_id, sign
 
 _AN_HOUR = timedelta(hours=1)
+_BELIEVED_NOTHING = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_GIVE_THE_KEY = "give your service the sandbox's public key as it was printed"
 _REFUSES, _FALLS_OVER = range(400, 500), range(500, 600)
 
 Plays = Callable[[SandboxEngine], Awaitable[Fault | None]]
@@ -29,17 +31,18 @@ async def ping(engine: SandboxEngine) -> Fault | None:
     try:
         reply = await engine.post(engine.signed(body), body)
     except FallowError as error:
-        return Fault(f"gave no answer to a ping: {error.what}", "answer 200 with a signed pong")
+        return Fault(f"gave no answer to a ping: {error.what.rstrip('.')}", "answer 200 with a signed pong")
     engine.book.say(f"→ ping: {reply.status}")
     if reply.status != HTTPStatus.OK:
-        return Fault(f"answered a ping with {reply.status}", "answer 200 with a signed pong that repeats the challenge")
+        remedy = _GIVE_THE_KEY if reply.status in _BELIEVED_NOTHING else "answer 200 with a signed pong that repeats the challenge"
+        return Fault(f"answered a ping with {reply.status}", remedy)
     raw = engine.verified(reply)
     if isinstance(raw, Fault):
         return raw
     try:
         parse_pong(raw, challenge)
     except AnswerMalformed as error:
-        return Fault(f"said something else: {error.what}", error.remedy)
+        return Fault(f"said something else: {error.what.rstrip('.')}", error.remedy.rstrip("."))
     return None
 
 
@@ -99,7 +102,11 @@ async def thousand(engine: SandboxEngine) -> Fault | None:
 async def two_signatures(engine: SandboxEngine) -> Fault | None:
     """Put garbage before the good signature, as it looks to a platform while the engine's key changes."""
     items = engine.invent.items(1)
-    return await _settled(engine, items, await engine.ask(items, engine.signed_behind_garbage))
+    heard = await engine.ask(items, engine.signed_behind_garbage)
+    if heard.status in _BELIEVED_NOTHING:
+        what = f"answered a good request whose good signature is not the first with {heard.status}"
+        return Fault(what, "look at each signature in the header; one good one suffices")
+    return await _settled(engine, items, heard)
 
 
 async def new_field(engine: SandboxEngine) -> Fault | None:
@@ -139,6 +146,8 @@ async def busy_callback(engine: SandboxEngine) -> Fault | None:
     items = engine.invent.items(1)
     engine.book.busy.add(items[0].reference)
     fault = await _settled(engine, items, await engine.ask(items))
+    if len(engine.book.turned_away) > 1:
+        return Fault("repeated a callback that was answered 503 under another webhook-id", "keep webhook-id and body, and sign it anew")
     if fault is not None and engine.book.turned_away and not engine.book.faults:
         return Fault(
             "did not repeat a callback that was answered 503",
@@ -210,8 +219,8 @@ def _untaken(heard: Heard) -> Fault | None:
         return heard.fault
     if heard.taken:
         return None
-    refused = heard.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    remedy = "give your service the sandbox's public key as it was printed" if refused else "answer 200 with a signed body, 202 or 204"
+    refused = heard.status in _BELIEVED_NOTHING
+    remedy = _GIVE_THE_KEY if refused else "answer 200 with a signed body, 202 or 204"
     return Fault(f"answered a good request with {heard.status}", remedy)
 
 

@@ -91,9 +91,8 @@ def delivery_log(
         raise NotKnown(what, remedy="ask with the platform id that the key was made for.")
     with installation.db.read() as tx:
         rows = exchanges.latest(tx, platform_id, max(1, min(limit, LONGEST_PAGE)), before)
-    if not rows and not _is_known(installation, platform_id):
-        what = f"No platform {platform_id} is registered."
-        raise NotKnown(what, remedy="`fallow targets` lists them.")
+    if not rows:
+        _demand_known(installation, platform_id)
     return [_line(row) for row in rows]
 
 
@@ -104,13 +103,14 @@ def replay(installation: Installation, person: Person, platform_id: str, deliver
 
     Raises:
         PersonRefused: the role may not.
-        NotKnown: no such delivery is kept.
+        NotKnown: no such platform, or no such delivery is kept.
         SignatureRefused: what is kept was altered, or no key of then has signed it.
     """
     person.demand(Action.COMMAND)
     with installation.db.read() as tx:
         row = installation.inbox.find(tx, platform_id, delivery_id)
         if row is None:
+            _demand_known(installation, platform_id)
             what = "No callback of that platform is kept under this id."
             raise NotKnown(what, remedy="`fallow platform log PLATFORM` names those of 30 days, `in`; requests (`out`) are not kept.")
         received_at, named, acknowledged = row.received_at, row.digest, row.ack
@@ -151,8 +151,10 @@ def as_json(found: Replayed) -> dict[str, Any]:
     }
 
 
-def _is_known(installation: Installation, platform_id: str) -> bool:
-    return platform_id in installation.platforms or installation.speakers.now(platform_id) is not None
+def _demand_known(installation: Installation, platform_id: str) -> None:
+    if platform_id not in installation.platforms and installation.speakers.now(platform_id) is None:
+        what = f"No platform {platform_id} is registered."
+        raise NotKnown(what, remedy="`fallow targets` lists them.")
 
 
 def _line(row: ExchangeRow) -> dict[str, Any]:

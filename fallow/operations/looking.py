@@ -1,8 +1,9 @@
 """Which platforms are looked at again, and what waits for it: the settling of UNBINDING, the gate, and the sale of a sample.
 
 A platform looks if its registration offers a status query now, whether or not this process can reach it. What it cleared by its own
-word is confirmed by another one before the stage settles: an answer of weeks ago says nothing of what was bound since. Nobody asks after a receipt or after what two
-people attested. One in so many released numbers, drawn by its id, is looked at once more before it is sold.
+word is confirmed by another one before the stage settles: an answer of weeks ago says nothing of what was bound since. Nobody asks
+after a receipt or after what two people attested. One in so many released numbers, drawn by its id, is looked at once more before it
+is sold.
 """
 
 from collections.abc import Iterable

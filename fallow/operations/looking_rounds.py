@@ -1,7 +1,9 @@
 """Rounds of looking at a platform: does what it cleared still stand? In batches, under its sender's lease, pace and pause."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fallow.domain.answers import seen_again
@@ -11,20 +13,39 @@ from fallow.domain.events import Kind, canonical
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Outcome, TargetKind, shown
 from fallow.domain.ports import SignedDelivery
+from fallow.domain.sent import Sent, begin_sending
 from fallow.operations.answers import place_hold
 from fallow.operations.installation import Installation
 from fallow.operations.reaching import Reached, reach
 from fallow.operations.sending import CLAIM_FOR, Rounds, Tally, backoff
 from fallow.platforms.forms import FORMS
-from fallow.store import cycles, inbox, leases, looks, obligations, targets
+from fallow.store import cycles, exchanges, inbox, leases, looks, obligations, targets
 from fallow.store.engine import Tx
-from fallow.store.looks import Due
+from fallow.store.exchanges import Direction, Exchange
+from fallow.store.looks import QUERY, Due
 from fallow.store.tables import CycleRow, ObligationRow, TargetRow
 
-#: What the name of a status query has behind its platform's, among the targets: no id of a platform ends so.
-QUERY = "~look"
 #: Most looks for which a person is called in one transaction, beside those that have just failed.
 LATE_PAGE = 200
+
+
+@dataclass
+class _Query:
+    """One status query: what it asked after, and what the delivery log is to say of it."""
+
+    due: Sequence[Due]
+    sent: Sent = field(default_factory=begin_sending)
+    began: float = field(default_factory=time.monotonic)
+    took: float = 0.0
+
+    def over(self) -> None:
+        """Note how long it took, in seconds."""
+        self.took = time.monotonic() - self.began
+
+    def exchange(self, platform_id: str, result: str) -> Exchange:
+        """Return its row of the delivery log."""
+        sent, took_ms = self.sent, round(1000 * self.took)
+        return Exchange(platform_id, Direction.OUT, sent.delivery_id, len(self.due), sent.octets, sent.status, result, took_ms)
 
 
 class AskingAndLooking:
@@ -89,18 +110,22 @@ class _LookingRound:
         due = await asyncio.to_thread(self._claim, holder, fence) if self._platform.looks else []
         if not due:
             return False
+        query = _Query(due)
         try:
-            delivery = await self._platform.look([each.reference for each in due])
+            try:
+                delivery = await self._platform.look([each.reference for each in due])
+            finally:
+                query.over()
             said = {} if delivery is None else {each.reference: each.outcome for each in FORMS[delivery.scheme].read(delivery.body)}
         except FallowError as failed:
             tally.failed += len(due)
-            await asyncio.to_thread(self._failed, holder, fence, due, failed)
+            await asyncio.to_thread(self._failed, holder, fence, query, failed)
             return True
         try:
-            await asyncio.to_thread(self._looked, holder, fence, due, delivery, said)
+            await asyncio.to_thread(self._looked, holder, fence, query, delivery, said)
         except (AnswerMalformed, SignatureRefused) as refused:  # an old message once more, or by nobody who may speak for the platform
             tally.failed += len(due)
-            await asyncio.to_thread(self._failed, holder, fence, due, refused)
+            await asyncio.to_thread(self._failed, holder, fence, query, refused)
         return True
 
     def _claim(self, holder: str, fence: int) -> list[Due]:
@@ -117,7 +142,8 @@ class _LookingRound:
         """Return the row of the status query, whose breaker is not the platform's."""
         return targets.lock(tx, f"{self.target_id}{QUERY}", TargetKind.PLATFORM)
 
-    def _looked(self, holder: str, fence: int, due: Sequence[Due], delivery: SignedDelivery | None, said: Mapping[str, Outcome]) -> None:
+    def _looked(self, holder: str, fence: int, query: _Query, delivery: SignedDelivery | None, said: Mapping[str, Outcome]) -> None:
+        due = query.due
 
         def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, holder, fence)
@@ -132,6 +158,7 @@ class _LookingRound:
             obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in answered], "looked")
             obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in silent], "look-silent")
             targets.succeeded(self._query_row(tx))
+            exchanges.note(tx, [query.exchange(self.target_id, "look-silent" if delivery is None else "looked")])
             self._wake(tx, [rows[each.cycle_id] for each in answered])
 
         self._db.once_more(write)
@@ -206,8 +233,9 @@ class _LookingRound:
     def _silent_for(self) -> timedelta:
         return timedelta(seconds=self._pace.remind_after * (self._pace.reminders + 1))
 
-    def _failed(self, holder: str, fence: int, due: Sequence[Due], error: FallowError) -> None:
+    def _failed(self, holder: str, fence: int, query: _Query, error: FallowError) -> None:
         """Try again later, and call a person for whatever has waited too long, whether or not it was in this query."""
+        due = query.due
 
         def write(tx: Tx) -> None:
             leases.demand(tx, self.target_id, holder, fence)
@@ -218,6 +246,7 @@ class _LookingRound:
             self._put_off(tx, rows, list(still))
             obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in due], f"look-{error.code}")
             targets.failed(tx, self._query_row(tx), error.what, getattr(error, "retry_after", None))
+            exchanges.note(tx, [query.exchange(self.target_id, f"look-{error.code}")])
 
         self._db.once_more(write)
 

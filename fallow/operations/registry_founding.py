@@ -54,7 +54,7 @@ def found_or_compare(db: Database, registered: Registered, path: Path, record_sy
     if not empty and not path.exists():
         return {}
     read = load_registrations(path)
-    _demand_apart(path, registered, read, record_systems)
+    demand_importable(path, registered, read, record_systems)
     for entry, _ in read.values() if empty else ():
         entry.tls.demand_readable()  # once: later a missing file is trouble of its own platform, and keeps no process from starting
     with db.read() as tx:
@@ -131,13 +131,27 @@ def _enter(tx: Tx, registered: Registered, wanted: Mapping[str, Registration], b
         note_revision(tx, before.registration, proposed, {"revision": entered.revision, "by": by, "second": by})
 
 
-def _demand_apart(path: Path, registered: Registered, read: Read, record_systems: Collection[str]) -> None:
-    """Refuse a file in which two share an id, a key or a secret, or that names an adapter or hub that is not there."""
+def demand_importable(path: Path, registered: Registered, read: Read, record_systems: Collection[str]) -> None:
+    """Refuse a file in which two share an id, a key or a secret, or that names an adapter or hub that is not there.
+
+    Raises:
+        MapRefused: naming the platforms and the remedy.
+    """
     demand_apart(record_systems, read)
-    owners = dict[str, str]()
     entries = {platform_id: entry for platform_id, (entry, _) in read.items()}
-    for platform_id, (entry, table) in read.items():
+    for platform_id, entry in entries.items():
         demand_reachable(registered, entry, {each: other for each, other in entries.items() if each != platform_id})
+    demand_keys_apart(path, read)
+
+
+def demand_keys_apart(path: Path, read: Read) -> None:
+    """Refuse a file in which two share a key or a secret.
+
+    Raises:
+        MapRefused: naming the two.
+    """
+    owners = dict[str, str]()
+    for platform_id, (entry, table) in read.items():
         for key in (*(key.text for key in entry.public_keys), *(str(table[name]) for name in SECRETS if table.get(name))):
             if owners.setdefault(key, platform_id) != platform_id:
                 what = f"{path}: {platform_id} and {owners[key]} have a key or secret in common."

@@ -19,10 +19,10 @@ from fallow.domain.people import Action, Person
 from fallow.operations.frozen import frozen_choice, frozen_policy
 from fallow.operations.installation import Installation
 from fallow.operations.proofs import signer
-from fallow.store import cycles, exchanges, obligations
+from fallow.store import cycles, exchanges, looks, obligations
 from fallow.store.engine import Tx
 from fallow.store.obligations import Backlog
-from fallow.store.tables import BatchRow, CycleRow, HoldRow, ObligationRow, ProposalRow, RejectionRow, TargetRow
+from fallow.store.tables import BatchRow, CycleRow, HoldRow, LookRow, ObligationRow, ProposalRow, RejectionRow, TargetRow
 from fallow.store.targets import OPENS_AFTER
 
 #: Most rows in one page (reliability.md S11).
@@ -39,7 +39,7 @@ def show(installation: Installation, person: Person, cycle_id: str) -> dict[str,
     """
     person.demand(Action.READ)
     with installation.db.read() as tx:
-        row = cycles.get(tx, cycle_id)
+        row, owing = cycles.get(tx, cycle_id), looks.owed_by_cycle(tx, cycle_id)
         return {
             **line(row, contacts(installation)),
             **_stated(row),
@@ -47,7 +47,8 @@ def show(installation: Installation, person: Person, cycle_id: str) -> dict[str,
             "policy": _policy(tx, row),
             "holds": _open_holds(tx, cycle_id),
             "obligations": [
-                {**_obligation(each), "signed_by": signer(tx, installation, each)} for each in obligations.of_cycle(tx, cycle_id)
+                {**_obligation(each), **_awaited(owing.get(each.target_id), tx.now), "signed_by": signer(tx, installation, each)}
+                for each in obligations.of_cycle(tx, cycle_id)
             ],
             "proposals": _open_proposals(tx, cycle_id),
             "timeline": [{"kind": str(event.kind), "at": iso(event.at), "body": dict(event.body)} for event in cycles.events(tx, cycle_id)],
@@ -181,6 +182,8 @@ def own_requests(
 def targets(installation: Installation, person: Person) -> list[dict[str, Any]]:
     """Return every target: how it is asked, what it owes and since when, its breaker and its last trouble.
 
+    ``unconfirmed``: clearances that it is yet to confirm to a status query, whose trouble is told beside that of requests.
+
     Raises:
         PersonRefused: as it says.
     """
@@ -188,7 +191,7 @@ def targets(installation: Installation, person: Person) -> list[dict[str, Any]]:
     kinds = {**dict.fromkeys(installation.record_systems, "records"), **dict.fromkeys(installation.platforms, "platform")}
     with installation.db.read() as tx:
         rows = {row.target_id: row for row in tx.session.exec(select(TargetRow))}
-        owed = obligations.owed_by_target(tx)
+        owed, unconfirmed = obligations.owed_by_target(tx), looks.count_by_target(tx)
         answers = exchanges.answered_since(tx, tx.now - timedelta(hours=1))
         now = tx.now
     kinds |= {each.target_id: each.kind for each in owed.values()}  # also targets that left the maps but are still owed
@@ -198,8 +201,10 @@ def targets(installation: Installation, person: Person) -> list[dict[str, Any]]:
             "kind": kinds[target_id],
             **_how_asked(installation, target_id, rows.get(target_id)),
             **_what_owed(owed.get(target_id)),
+            "unconfirmed": unconfirmed.get(target_id, 0),
             "answers_last_hour": answers.get(target_id, 0),
             **_how_it_goes(rows.get(target_id), now),
+            **_trouble(rows.get(target_id), rows.get(f"{target_id}{looks.QUERY}")),
         }
         for target_id in sorted(kinds)
     ]
@@ -242,8 +247,16 @@ def _how_it_goes(row: TargetRow | None, now: datetime) -> dict[str, Any]:
         "failures": 0 if row is None else row.failures,
         "breaker": "open" if until is not None else "half-open" if tried else "closed",
         "paused_until": iso(until),
-        "trouble": None if row is None else row.trouble,
-        "trouble_at": None if row is None else iso(row.trouble_at),
+    }
+
+
+def _trouble(row: TargetRow | None, query: TargetRow | None) -> dict[str, Any]:
+    """Return the last trouble with requests and that with status queries, which have a breaker of their own."""
+    troubled = [(words, each) for words, each in (("", row), ("status query: ", query)) if each is not None and each.trouble]
+    instants = [each.trouble_at for each in (row, query) if each is not None and each.trouble_at is not None]
+    return {
+        "trouble": "; ".join(f"{words}{each.trouble}" for words, each in troubled) or None,
+        "trouble_at": iso(max(instants, default=None)),
     }
 
 
@@ -331,6 +344,17 @@ def _obligation(row: ObligationRow) -> dict[str, Any]:
         "failures": row.failures,
         "due_at": iso(row.due_at),
         "deadline_at": iso(row.deadline_at),
+    }
+
+
+def _awaited(row: LookRow | None, now: datetime) -> dict[str, Any]:
+    """Return what of an obligation waits for its platform's word to a status query."""
+    since = None if row is None else row.since
+    return {
+        "awaits_confirmation": row is not None,
+        "awaited_since": iso(since),
+        "awaited_already": since is not None and since <= now,
+        "status_queries": 0 if row is None else row.tries,
     }
 
 

@@ -113,6 +113,9 @@ def read_endpoint(url: str, *, allow_loopback: bool = False) -> Endpoint:
     """
     parts, port = _split(url)
     host = _host(parts.hostname or "")
+    if parts.scheme not in ("https", "http"):
+        begins = f"begins with {parts.scheme}://, not with" if parts.scheme.isalpha() else "does not begin with"
+        raise UrlMalformed(f"{begins} https://")
     address = literal(host)
     local = host == "localhost" or (address is not None and is_loopback(address))
     if local and not allow_loopback:

@@ -143,6 +143,8 @@ def _depth(body: bytes) -> int:
 
 
 def _answer(said: object) -> Answer:
+    if isinstance(said, dict) and said.keys() - _ALLOWED:
+        raise _malformed("has keys other than `reference`, `outcome` and `reason`")
     if not isinstance(said, dict) or not _NEEDED <= said.keys() <= _ALLOWED:
         raise _malformed("holds an answer without exactly `reference` and `outcome`, and `reason` where it refuses")
     reference, outcome = said["reference"], said["outcome"]

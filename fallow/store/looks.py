@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, insert, update
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from fallow.domain.lifecycle import State
 from fallow.store import obligations
@@ -16,6 +16,8 @@ from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, LookRow, ObligationRow
 from fallow.store.targets import is_paused
 
+#: What the name of a status query has behind its platform's, among the targets: no id of a platform ends so.
+QUERY = "~look"
 #: States in which a look can still change something.
 WORKING = (State.UNBINDING, State.TAGGING, State.RESELLABLE)
 #: A look at what is asked about anew waits for the answer; this often it is seen whether that has come.
@@ -63,6 +65,16 @@ def hasten(tx: Tx, cycle_id: str) -> None:
 def of_cycle(tx: Tx, cycle_id: str) -> list[str]:
     """Return the targets at which a cycle owes a look."""
     return list(tx.session.exec(select(LookRow.target_id).where(LookRow.cycle_id == cycle_id).order_by(LookRow.target_id)))
+
+
+def owed_by_cycle(tx: Tx, cycle_id: str) -> dict[str, LookRow]:
+    """Return the looks that a cycle owes, by target."""
+    return {row.target_id: row for row in tx.session.exec(select(LookRow).where(LookRow.cycle_id == cycle_id))}
+
+
+def count_by_target(tx: Tx) -> dict[str, int]:
+    """Return how many looks are owed at each target, due or not."""
+    return dict(tx.session.exec(select(LookRow.target_id, func.count()).group_by(LookRow.target_id)).all())
 
 
 def owed_at(targets: Collection[str]) -> ColumnElement[bool]:

@@ -276,6 +276,26 @@ def test_doctor_names_a_target_that_left_the_maps(cli: CommandLine, tmp_path: Pa
     assert after == []
 
 
+def test_doctor_refuses_a_platforms_map_that_the_start_refuses(cli: CommandLine) -> None:
+    """Two platforms with one key: red here, before anybody starts a process, and in the words of the start."""
+    first, second = list(own_systems.PLATFORMS)[:2]
+    platforms = cli.state / "platforms.toml"
+    lines = platforms.read_text().splitlines()
+    key = next(each for each in lines if each.startswith("public_keys"))
+    platforms.write_text("\n".join(key if each.startswith("public_keys") else each for each in lines))
+
+    checks = cli.run("doctor", "--json").json["checks"]
+    red = [each["what"] for each in checks if each["colour"] == "red" and "platforms.toml" in each["what"]]
+    started = cli.run("numbers", "list")
+
+    assert len(red) == 1
+    assert first in red[0]
+    assert second in red[0]
+    assert "have a key or secret in common" in red[0]
+    assert started.code == 4
+    assert "have a key or secret in common" in started.err
+
+
 def test_doctor_says_where_file_and_registry_differ(cli: CommandLine, tmp_path: Path) -> None:
     """Once a number is enrolled the file changes nothing, and nobody is left to believe that it did."""
     file = tmp_path / "cancelled.csv"

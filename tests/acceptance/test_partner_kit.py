@@ -26,7 +26,7 @@ VICES = [
     ("trusting", False, FORGED, "verify"),
     ("timeless", False, {Play.OLD_TIMESTAMP, Play.EARLY_TIMESTAMP}, "300 s"),
     ("fragile", False, {Play.NO_SIGNATURE}, "fell over"),
-    ("first-token", False, {Play.TWO_SIGNATURES}, "401"),
+    ("first-token", False, {Play.TWO_SIGNATURES}, "one good one suffices"),
     ("unsigned", False, ANSWERED | {Play.PING}, "has no header webhook-id"),
     ("late-clock", False, ANSWERED | {Play.PING}, "was signed 1000 s ago"),
     ("body-alone", False, ANSWERED | {Play.PING}, "signed over the body alone"),
@@ -38,6 +38,7 @@ VICES = [
     ("small", False, {Play.THOUSAND}, "--batch"),
     ("silent", True, ANSWERED, "without an answer"),
     ("giving-up", True, {Play.BUSY_CALLBACK}, "same webhook-id"),
+    ("new-id", True, {Play.BUSY_CALLBACK}, "under another webhook-id. keep webhook-id and body"),
     ("body-alone", True, ANSWERED | {Play.PING}, "signed over the body alone"),
     ("foreign", True, ANSWERED, "never asked"),
 ]
@@ -82,7 +83,20 @@ async def test_each_mistake_is_found_and_named(vice: str, *, by_callback: bool, 
     failed = {each.play: f"{each.what}. {each.remedy}" for each in verdicts if not each.passed}
     assert failed.keys() == plays, "\n".join(lines)
     assert all(each.remedy for each in verdicts if not each.passed)
+    assert not [each for each in verdicts if each.what.endswith(".") or each.remedy.endswith(".")]
     assert any(words in said for said in failed.values()), failed
+
+
+@pytest.mark.parametrize("play", [Play.PING, Play.ONE])
+async def test_a_service_with_another_key_is_told_which_to_take(play: Play) -> None:
+    """It refuses everything; what is wrong is its key, also where it was only pinged."""
+    service, port = one_service()
+    service.engine_key = SigningKey.generate().public.text
+    with serving(service):
+        (verdict,), _ = await judged(service, play, port=port)
+
+    assert not verdict.passed
+    assert verdict.remedy == "give your service the sandbox's public key as it was printed"
 
 
 async def test_a_service_that_writes_to_one_at_a_time_is_found() -> None:
@@ -203,8 +217,9 @@ def test_the_sandboxs_key_is_made_once(cli: CommandLine, tmp_path: Path) -> None
         (["--url", "https://example.com/x", "--key", "no/such/folder/key"], 1),
         (["--url", "https://example.com/x", "--host", "192.0.2.1"], 1),
         (["--url", f"http://{NOWHERE}/x"], 1),
+        (["--url", "ftp://127.0.0.1/x"], 1),
     ],
-    ids=["loopback", "private", "no key", "a folder", "no folder", "not our address", "nowhere"],
+    ids=["loopback", "private", "no key", "a folder", "no folder", "not our address", "nowhere", "ftp"],
 )
 def test_what_can_not_be_played_is_refused(cli: CommandLine, changed: list[str], code: int) -> None:
     """A wrong URL or key is one clear line with its remedy, before anything is sent."""

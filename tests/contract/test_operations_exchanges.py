@@ -111,6 +111,10 @@ def test_an_unknown_platform_is_no_empty_log(world: World) -> None:
     assert delivery_log(world.installation, person, "gamma-bank") == []
     with pytest.raises(NotKnown, match="nobody-here"):
         delivery_log(world.installation, person, "nobody-here")
+    with pytest.raises(NotKnown, match="No platform nobody-here is registered"):
+        replay(world.installation, person, "nobody-here", "msg_exampleExampleExample1")
+    with pytest.raises(NotKnown, match="No callback"):
+        replay(world.installation, person, "gamma-bank", "msg_exampleExampleExample1")
 
 
 @pytest.mark.parametrize("outcome", ["unbound", "not_bound", "clear"])

@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from fallow.domain.number import E164
 from fallow.domain.obligations import Category, Outcome, RefusalReason
 from fallow.domain.ports import UnbindItem
 from fallow.platforms import platform_map, protocol, signing
+from fallow.platforms.endpoints import UrlMalformed, read_endpoint
 from fallow.platforms.platform_map import PlatformEntry, read_registration
 from fallow.platforms.protocol import parse_answers, parse_pong
 from fallow.platforms.request_bodies import LEGAL_BASES, hash_number, render_ping, render_status, render_unbind
@@ -79,7 +80,10 @@ def test_every_word_of_the_protocol_is_explained() -> None:
     assert said - set(map(str, protocol.SAYABLE)) == set(RefusalReason) | {"reason"}
     assert words("What is asked, exactly") - {"legal_basis"} == set(LEGAL_BASES)
     assert all(f"`{each}`" in PAGE for each in Category)
-    assert words("The request") == {"platform", "language", "reference", "number", "disconnected_at", "deadline", "reminder"}
+    assert words("The request") == {
+        *("type", "platform", "legal_basis", "contract", "language", "number_form"),
+        *("reference", "number", "disconnected_at", "deadline", "reminder"),
+    }
 
 
 def test_the_meaning_is_written_down_once_and_verbatim() -> None:
@@ -117,6 +121,62 @@ def test_the_pages_vectors_are_true() -> None:
     assert PublicKey.from_text(vector["public"]).fingerprint == vector["fingerprint"] == printed.getvalue().strip()
     assert hash_number(vector["number-key"], E164(vector["number"])) == vector["number-hash"]
     assert parse_answers(vector["body"].encode())
+
+
+def the_pages_verifier() -> Callable[[dict[str, str], bytes, list[str]], None]:
+    """Return the function that the page prints, run as printed."""
+    names: dict[str, Any] = {}
+    exec(blocks("python")[0], names)  # noqa: S102 - our own page
+    verify: Callable[[dict[str, str], bytes, list[str]], None] = names["verify"]
+    return verify
+
+
+GARBAGE = "v1a," + "A" * 86 + "=="
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["{}", "v1,AAAA {}", "v2 {}", "v1a,%% {}", GARBAGE + " {}", "{} " + GARBAGE, " {}", "{stranger} {}"],
+)
+def test_the_pages_verifier_takes_one_good_signature_among_others(signature: str) -> None:
+    """First, second, behind garbage, by the second of two keys: what the engine sends while a key changes is taken."""
+    key, other, body = SigningKey.generate(), SigningKey.generate(), b"{}"
+    headers = sign(key, "msg_exampleExampleExample1", datetime.now(UTC), body)
+    good = headers["webhook-signature"]
+    stranger = sign(other, "msg_exampleExampleExample1", datetime.now(UTC), b"[]")["webhook-signature"]
+
+    among = {**headers, "webhook-signature": signature.format(good, stranger=stranger)}
+    the_pages_verifier()(among, body, [other.public.text, key.public.text])
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("webhook-timestamp", "{}.0"),
+        ("webhook-timestamp", "{}\n"),
+        ("webhook-timestamp", ""),
+        ("webhook-timestamp", "1767225600"),
+        ("webhook-id", "msg_a1234567aaaaaaaaaa"),
+        ("webhook-id", "evt_exampleExampleExample1"),
+        ("webhook-signature", GARBAGE),
+        ("webhook-signature", "{}\n"),
+        ("webhook-signature", ""),
+        ("webhook-signature", " ".join(["{}"] * 9)),
+    ],
+)
+def test_the_pages_verifier_refuses_without_falling_over(header: str, value: str) -> None:
+    """Every refusal is a ValueError, so that one `except` answers 401; so is a header that is missing."""
+    key, body = SigningKey.generate(), b"{}"
+    headers = sign(key, "msg_exampleExampleExample1", datetime.now(UTC), body)
+    verify, keys = the_pages_verifier(), [key.public.text]
+    lacking = {name: text for name, text in headers.items() if name != header}
+
+    with pytest.raises(ValueError, match=r"webhook-id|timestamp|too|no good"):
+        verify({**headers, header: value.replace("{}", headers[header])}, body, keys)
+    with pytest.raises(ValueError, match=r"webhook-id|timestamp|too|no good"):
+        verify(lacking, body, keys)
+    with pytest.raises(ValueError, match="no good"):
+        verify(headers, body + b" ", keys)
 
 
 def test_the_pages_limits_are_the_codes() -> None:
@@ -209,6 +269,24 @@ def test_description_and_code_take_the_same_answers(answer: object) -> None:
         taken = False
 
     assert valid("Answers", body) is taken
+
+
+def test_only_a_response_answers_a_status_query() -> None:
+    """The description offers no way to answer one later, since a callback confirms nothing."""
+    assert set(OPENAPI["webhooks"]["status"]["post"]["responses"]) == {"200", "204"}
+    assert "a callback confirms nothing" in PAGE
+
+
+def test_an_answer_with_a_key_too_many_is_told_so() -> None:
+    """The words fit the mistake: nothing is missing."""
+    with pytest.raises(AnswerMalformed, match="has keys other than `reference`, `outcome` and `reason`"):
+        parse_answers(json.dumps({"answers": [{"reference": REF, "outcome": "clear", "note": "x"}]}).encode())
+
+
+def test_a_url_of_another_scheme_is_told_which() -> None:
+    """Also one of this machine, whose address is not what is wrong."""
+    with pytest.raises(UrlMalformed, match="begins with ftp://, not with https://"):
+        read_endpoint("ftp://127.0.0.1/x")
 
 
 def test_description_and_code_want_the_same_ids() -> None:

@@ -99,10 +99,10 @@ def test_the_snippet_of_the_documentation_works_both_ways() -> None:
     exec(snippet[1], names)  # noqa: S102 - our own page
     now = datetime.now(UTC)
 
-    names["verify"](sign(KEY, ID, now, BODY), BODY, KEY.public.text)
+    names["verify"](sign(KEY, ID, now, BODY), BODY, [KEY.public.text])
     receive(names["sign"](KEY.text, ID, int(now.timestamp()), BODY), BODY, KEYS, now)
     with pytest.raises(ValueError, match="too old"):
-        names["verify"](signed(), BODY, KEY.public.text)
+        names["verify"](signed(), BODY, [KEY.public.text])
 
 
 def test_header_names_may_come_in_any_case() -> None:
