@@ -205,3 +205,17 @@ def test_the_due_scan_names_targets_with_something_due(world: World) -> None:
 
     with world.installation.db.read() as tx:
         assert obligations.due_targets(tx, dict.fromkeys(["alpha-pay", "beta-chat", "gamma-bank"], ())) == {"beta-chat", "gamma-bank"}
+
+
+def test_what_a_hold_took_from_a_sender_is_due_as_soon_as_it_is_wanted_again(world: World) -> None:
+    """Claimed, then not sent because of a hold: it does not wait until the claim runs out; what was answered meanwhile stays at rest."""
+    mine, answered = unbinding(world, 2)
+    claimed = claim(world)
+    with world.installation.db.begin() as tx:
+        row = obligations.at_target(tx, "alpha-pay", [answered])[answered]
+        obligations.shift(tx, cycles.lock_one(tx, answered), row, Status.DISCHARGED, Outcome.CLEAR, "e" * 64)
+    with world.installation.db.begin() as tx:
+        obligations.unclaim(tx, "alpha-pay", [mine, answered])
+
+    assert {each.cycle_id for each in claimed} == {mine, answered}
+    assert [each.cycle_id for each in claim(world)] == [mine]

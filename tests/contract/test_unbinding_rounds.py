@@ -14,14 +14,14 @@ from sqlmodel import col, select
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import FallowError, TargetUnavailable
 from fallow.domain.lifecycle import State
-from fallow.domain.obligations import Outcome, Status, TargetKind
+from fallow.domain.obligations import TargetKind
 from fallow.domain.ports import SignedDelivery, UnbindItem
 from fallow.domain.sent import under_way
 from fallow.operations import status
 from fallow.operations.installation import Pace
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.operations.unbinding_rounds import UnbindingRounds
-from fallow.store import cycles, exchanges, leases, obligations
+from fallow.store import exchanges, leases, obligations
 from fallow.store.exchanges import Direction, Exchange
 from fallow.store.platform_tables import ExchangeRow
 from fallow.store.tables import AttemptRow, ObligationRow
@@ -350,21 +350,6 @@ def test_claims_come_back_after_a_sender_died_with_new_ones_in_its_hands(world: 
 
     assert {each.cycle_id for each in lost} == set(ids)
     assert len(platform(world).asked) == 3
-
-
-def test_what_a_hold_took_from_a_sender_is_due_as_soon_as_it_is_wanted_again(world: World) -> None:
-    """Claimed, then not sent because of a hold: it does not wait until the claim runs out; what was answered meanwhile stays at rest."""
-    mine, answered = all_at(world, 2, State.UNBINDING)
-    with world.installation.db.begin() as tx:
-        claimed = obligations.claim(tx, PAY, TargetKind.PLATFORM, most=10, for_=CLAIM_FOR)
-        row = obligations.at_target(tx, PAY, [answered])[answered]
-        obligations.shift(tx, cycles.lock_one(tx, answered), row, Status.DISCHARGED, Outcome.CLEAR, "e" * 64)
-    with world.installation.db.begin() as tx:
-        obligations.unclaim(tx, PAY, [each.cycle_id for each in claimed])
-        again = obligations.claim(tx, PAY, TargetKind.PLATFORM, most=10, for_=CLAIM_FOR)
-
-    assert {each.cycle_id for each in claimed} == {mine, answered}
-    assert [each.cycle_id for each in again] == [mine]
 
 
 def test_old_rows_of_the_delivery_log_go_with_the_sweep(world: World) -> None:
