@@ -72,6 +72,8 @@ async def run(
             workflows=[DispatchWorkflow],
             activities=registry.turns(registry.sender(installation, bell, holder), turn_for),
             max_concurrent_activities=len(targets) + len(targets.decommissioned) + options.ROOM_FOR_TARGETS,
+            # One: a process that is frozen swallows no more turns than it has polls out, and each of them costs a heartbeat's timeout.
+            max_concurrent_activity_task_polls=1,
             max_heartbeat_throttle_interval=options.TURN_BEAT_EVERY,
             graceful_shutdown_timeout=_SHUTDOWN_WITHIN,
             deployment_config=_deployment(),
