@@ -5,9 +5,11 @@ import os
 import secrets
 import signal
 import socket
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from temporalio.client import Client
@@ -66,18 +68,7 @@ async def run(
             graceful_shutdown_timeout=_SHUTDOWN_WITHIN,
             deployment_config=_deployment(),
         )
-        dispatch = Worker(
-            client,
-            task_queue=options.DISPATCH_QUEUE,
-            workflows=[DispatchWorkflow],
-            activities=registry.turns(registry.sender(installation, bell, holder), turn_for),
-            max_concurrent_activities=len(targets) + len(targets.decommissioned) + options.ROOM_FOR_TARGETS,
-            # One: a process that is frozen swallows no more turns than it has polls out, and each of them costs a heartbeat's timeout.
-            max_concurrent_activity_task_polls=1,
-            max_heartbeat_throttle_interval=options.TURN_BEAT_EVERY,
-            graceful_shutdown_timeout=_SHUTDOWN_WITHIN,
-            deployment_config=_deployment(),
-        )
+        dispatch = _dispatching(client, registry.turns(registry.sender(installation, bell, holder), turn_for), targets)
         await stack.enter_async_context(recycling)
         await stack.enter_async_context(dispatch)
         stack.push_async_callback(_shut_down, recycling, dispatch)
@@ -90,6 +81,21 @@ async def run(
             _shut_down_at(stop, recycling, dispatch),
         )
     _log.info("worker stopped")
+
+
+def _dispatching(client: Client, turns: Sequence[Callable[..., Any]], targets: Targets) -> Worker:
+    return Worker(
+        client,
+        task_queue=options.DISPATCH_QUEUE,
+        workflows=[DispatchWorkflow],
+        activities=turns,
+        max_concurrent_activities=len(targets) + len(targets.decommissioned) + options.ROOM_FOR_TARGETS,
+        # One: a process that is frozen swallows no more turns than it has polls out, and each of them costs a heartbeat's timeout.
+        max_concurrent_activity_task_polls=1,
+        max_heartbeat_throttle_interval=options.TURN_BEAT_EVERY,
+        graceful_shutdown_timeout=_SHUTDOWN_WITHIN,
+        deployment_config=_deployment(),
+    )
 
 
 def _deployment() -> WorkerDeploymentConfig:
