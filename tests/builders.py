@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from memory_ports import START, MemoryLines, MemoryPlatform, MemoryRecords, SettableClock
+from memory_ports import START, MappedSpeakers, MemoryLines, MemoryPlatform, MemoryRecords, SettableClock
 
 from fallow.bootstrap import Wired
 from fallow.domain.cycle import CycleRef, ref
@@ -40,7 +40,6 @@ from fallow.platforms.adapters.catalogue import Way
 from fallow.platforms.endpoints import read_endpoint
 from fallow.platforms.platform_map import PlatformEntry
 from fallow.platforms.signing import SigningKey
-from fallow.platforms.speakers import MappedSpeakers
 from fallow.platforms.transport import Transport
 from fallow.records.records_map import RecordsMap
 from fallow.store import cycles, keys, leases, obligations, schema

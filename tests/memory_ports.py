@@ -23,7 +23,9 @@ from fallow.domain.ports import (
     WipeReceipt,
 )
 from fallow.platforms import signing
+from fallow.platforms.platform_map import PlatformEntry
 from fallow.platforms.signing import SigningKey
+from fallow.platforms.speakers import Speaker, speaker_of
 
 #: Where every settable clock begins.
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -182,6 +184,24 @@ class MemoryPlatform:
         self.looked += references
         answers = {reference: outcome for reference in references if (outcome := self.shows(reference)) is not None}
         return signed_delivery(self.key, answers, self.clock.now()) if answers else None
+
+
+class MappedSpeakers:
+    """The speakers of a platforms map, which knows no past: the keys in it count for every instant."""
+
+    def __init__(self, entries: Mapping[str, PlatformEntry]) -> None:
+        """Take the entries; later changes of them count."""
+        self._entries = entries
+
+    def now(self, platform_id: str) -> Speaker | None:
+        """See :class:`Speakers`."""
+        entry = self._entries.get(platform_id)
+        return None if entry is None else speaker_of(entry, self._entries)
+
+    def at(self, platform_id: str, instant: datetime) -> Speaker | None:
+        """See :class:`Speakers`."""
+        del instant
+        return self.now(platform_id)
 
 
 def signed_delivery(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from builders import PLATFORMS, RECORD_SYSTEMS, an_entry, platform_keys
-from memory_ports import MemoryLines, MemoryPlatform, MemoryRecords, SettableClock
+from memory_ports import MappedSpeakers, MemoryLines, MemoryPlatform, MemoryRecords, SettableClock
 
 from fallow.domain.gate import LineStatus
 from fallow.domain.number import E164
@@ -25,7 +25,6 @@ from fallow.operations.installation import Installation, Pace
 from fallow.operations.registered import Registered
 from fallow.platforms.adapters.catalogue import Way
 from fallow.platforms.signing import SigningKey
-from fallow.platforms.speakers import MappedSpeakers
 from fallow.platforms.transport import Transport
 from fallow.store import keys, schema
 from fallow.store.engine import Database

@@ -1,9 +1,7 @@
 """Rounds of looking at a platform: does what it cleared still stand? In batches, under its sender's lease, pace and pause."""
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fallow.domain.answers import seen_again
@@ -13,39 +11,19 @@ from fallow.domain.events import Kind, canonical
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Outcome, TargetKind, shown
 from fallow.domain.ports import SignedDelivery
-from fallow.domain.sent import Sent, begin_sending
 from fallow.operations.answers import place_hold
 from fallow.operations.installation import Installation
+from fallow.operations.outgoing import Outgoing
 from fallow.operations.reaching import Reached, reach
 from fallow.operations.sending import CLAIM_FOR, Rounds, Tally, backoff
 from fallow.platforms.forms import FORMS
 from fallow.store import cycles, exchanges, inbox, leases, looks, obligations, targets
 from fallow.store.engine import Tx
-from fallow.store.exchanges import Direction, Exchange
 from fallow.store.looks import QUERY, Due
 from fallow.store.tables import CycleRow, ObligationRow, TargetRow
 
 #: Most looks for which a person is called in one transaction, beside those that have just failed.
 LATE_PAGE = 200
-
-
-@dataclass
-class _Query:
-    """One status query: what it asked after, and what the delivery log is to say of it."""
-
-    due: Sequence[Due]
-    sent: Sent = field(default_factory=begin_sending)
-    began: float = field(default_factory=time.monotonic)
-    took: float = 0.0
-
-    def over(self) -> None:
-        """Note how long it took, in seconds."""
-        self.took = time.monotonic() - self.began
-
-    def exchange(self, platform_id: str, result: str) -> Exchange:
-        """Return its row of the delivery log."""
-        sent, took_ms = self.sent, round(1000 * self.took)
-        return Exchange(platform_id, Direction.OUT, sent.delivery_id, len(self.due), sent.octets, sent.status, result, took_ms)
 
 
 class AskingAndLooking:
@@ -110,7 +88,7 @@ class _LookingRound:
         due = await asyncio.to_thread(self._claim, holder, fence) if self._platform.looks else []
         if not due:
             return False
-        query = _Query(due)
+        query = Outgoing(due)
         try:
             try:
                 delivery = await self._platform.look([each.reference for each in due])
@@ -142,7 +120,7 @@ class _LookingRound:
         """Return the row of the status query, whose breaker is not the platform's."""
         return targets.lock(tx, f"{self.target_id}{QUERY}", TargetKind.PLATFORM)
 
-    def _looked(self, holder: str, fence: int, query: _Query, delivery: SignedDelivery | None, said: Mapping[str, Outcome]) -> None:
+    def _looked(self, holder: str, fence: int, query: Outgoing[Due], delivery: SignedDelivery | None, said: Mapping[str, Outcome]) -> None:
         due = query.due
 
         def write(tx: Tx) -> None:
@@ -233,7 +211,7 @@ class _LookingRound:
     def _silent_for(self) -> timedelta:
         return timedelta(seconds=self._pace.remind_after * (self._pace.reminders + 1))
 
-    def _failed(self, holder: str, fence: int, query: _Query, error: FallowError) -> None:
+    def _failed(self, holder: str, fence: int, query: Outgoing[Due], error: FallowError) -> None:
         """Try again later, and call a person for whatever has waited too long, whether or not it was in this query."""
         due = query.due
 

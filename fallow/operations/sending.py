@@ -233,6 +233,7 @@ class TargetSender:
             if fence is None:
                 return None
             obligations.give_back_claims(tx, target_id)
+            looks.give_back_claims(tx, target_id)
             return _Turn(self._rounds[target_id], holder, fence, targets.lanes_set(tx, target_id))
 
     async def _renew(self, turn: _Turn) -> bool:

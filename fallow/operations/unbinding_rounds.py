@@ -2,24 +2,22 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import FallowError, LeaseLost, RequestRejected
 from fallow.domain.obligations import Outcome, Status, TargetKind
 from fallow.domain.ports import SignedDelivery, UnbindItem
-from fallow.domain.sent import Sent, begin_sending
 from fallow.operations.answers import apply_delivery
 from fallow.operations.installation import Installation, Pace
+from fallow.operations.outgoing import Outgoing
 from fallow.operations.reaching import Reached, reach
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.platforms.forms import FORMS
 from fallow.store import cycles, exchanges, leases, obligations, targets
 from fallow.store.engine import Tx
-from fallow.store.exchanges import Direction, Exchange
 from fallow.store.obligations import Due
 from fallow.store.tables import CycleRow
 
@@ -38,25 +36,6 @@ class _Lease:
     def pace(self) -> Pace:
         """How the platform wants to be asked, as it was when the round began."""
         return self.reached.pace
-
-
-@dataclass
-class _Request:
-    """One request: what it asked, and what the delivery log is to say of it."""
-
-    due: list[Due]
-    sent: Sent = field(default_factory=begin_sending)
-    began: float = field(default_factory=time.monotonic)
-    took: float = 0.0
-
-    def over(self) -> None:
-        """Note how long it took, in seconds."""
-        self.took = time.monotonic() - self.began
-
-    def exchange(self, platform_id: str, result: str) -> Exchange:
-        """Return its row of the delivery log."""
-        sent, took_ms = self.sent, round(1000 * self.took)
-        return Exchange(platform_id, Direction.OUT, sent.delivery_id, len(self.due), sent.octets, sent.status, result, took_ms)
 
 
 class UnbindingRounds:
@@ -99,7 +78,7 @@ class UnbindingRounds:
         return True
 
     async def _ask(self, lease: _Lease, tally: Tally, due: list[Due], items: Sequence[UnbindItem]) -> None:
-        request = _Request(due)
+        request = Outgoing(due)
         try:
             try:
                 delivery = await lease.reached.platform.ask(items)
@@ -154,7 +133,7 @@ class UnbindingRounds:
             obligations.unclaim(tx, self.target_id, [each.cycle_id for each in due if each.cycle_id not in wanted])
         return [each for each in due if each.cycle_id in wanted]
 
-    def _answered(self, lease: _Lease, request: _Request, delivery: SignedDelivery | None, said: Said) -> int:
+    def _answered(self, lease: _Lease, request: Outgoing[Due], delivery: SignedDelivery | None, said: Said) -> int:
         cycle_ids, result = [each.cycle_id for each in request.due], "asked" if delivery is None else "answered"
 
         def write(tx: Tx) -> int:
@@ -184,7 +163,7 @@ class UnbindingRounds:
 
         self._db.once_more(write)
 
-    def _rejected(self, lease: _Lease, request: _Request, error: RequestRejected) -> None:
+    def _rejected(self, lease: _Lease, request: Outgoing[Due], error: RequestRejected) -> None:
         """Find the item that spoils its batch by sending each alone; a single one that is rejected goes to a person."""
         due = request.due
 
@@ -205,7 +184,7 @@ class UnbindingRounds:
         if owed.status == Status.OPEN:
             obligations.shift(tx, rows[each.cycle_id], owed, Status.REFUSED, None, None, Reason.PLATFORM_REJECTED)
 
-    def _failed(self, lease: _Lease, request: _Request, error: FallowError) -> None:
+    def _failed(self, lease: _Lease, request: Outgoing[Due], error: FallowError) -> None:
         due = request.due
 
         def write(tx: Tx) -> None:
@@ -218,7 +197,7 @@ class UnbindingRounds:
 
         self._db.once_more(write)
 
-    def _note_failure(self, tx: Tx, request: _Request, error: FallowError) -> None:
+    def _note_failure(self, tx: Tx, request: Outgoing[Due], error: FallowError) -> None:
         obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in request.due], error.code)
         retry_after = getattr(error, "retry_after", None)
         targets.failed(tx, targets.lock(tx, self.target_id, TargetKind.PLATFORM), error.what, retry_after)

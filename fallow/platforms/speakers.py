@@ -40,24 +40,6 @@ class Speakers(Protocol):
         ...
 
 
-class MappedSpeakers:
-    """The speakers of a platforms map, which knows no past: the keys in it count for every instant."""
-
-    def __init__(self, entries: Mapping[str, PlatformEntry]) -> None:
-        """Take the entries; later changes of them count."""
-        self._entries = entries
-
-    def now(self, platform_id: str) -> Speaker | None:
-        """See :class:`Speakers`."""
-        entry = self._entries.get(platform_id)
-        return None if entry is None else speaker_of(entry, self._entries)
-
-    def at(self, platform_id: str, instant: datetime) -> Speaker | None:
-        """See :class:`Speakers`."""
-        del instant
-        return self.now(platform_id)
-
-
 def speaker_of(entry: PlatformEntry, entries: Mapping[str, PlatformEntry]) -> Speaker | None:
     """Return the speaker behind an entry, among the other entries of the same time; None where it has no key to speak with."""
     if not entry.keys:

@@ -47,8 +47,8 @@ def want(tx: Tx, cycle_id: str, targets: Collection[str], due_at: datetime) -> N
     """Let a locked cycle owe looks at ``targets`` from ``due_at`` on; those that it owes already stay as they are."""
     missing = sorted(set(targets) - set(of_cycle(tx, cycle_id))) if targets else []
     if missing:
-        rows = [{"cycle_id": cycle_id, "target_id": target_id, "due_at": due_at, "since": due_at, "tries": 0} for target_id in missing]
-        tx.session.exec(insert(LookRow), params=rows)
+        new = {"cycle_id": cycle_id, "due_at": due_at, "since": due_at, "tries": 0, "claimed": False}
+        tx.session.exec(insert(LookRow), params=[{**new, "target_id": target_id} for target_id in missing])
 
 
 def keep_only(tx: Tx, cycle_id: str, targets: Collection[str]) -> None:
@@ -59,7 +59,7 @@ def keep_only(tx: Tx, cycle_id: str, targets: Collection[str]) -> None:
 def hasten(tx: Tx, cycle_id: str) -> None:
     """Begin the looks of a locked cycle anew, at once."""
     anew = update(LookRow).where(col(LookRow.cycle_id) == cycle_id)
-    tx.session.exec(anew.values(due_at=tx.now, since=tx.now, tries=0))
+    tx.session.exec(anew.values(due_at=tx.now, since=tx.now, tries=0, claimed=False))
 
 
 def of_cycle(tx: Tx, cycle_id: str) -> list[str]:
@@ -122,9 +122,15 @@ def claim(tx: Tx, target_id: str, most: int, for_: timedelta) -> list[Due]:
         elif not obligations.facts(owed).by_own_word:
             row.due_at = tx.now + _AGAIN_AFTER
         else:
-            row.due_at = tx.now + for_
+            row.due_at, row.claimed = tx.now + for_, True
             due.append(Due(row.cycle_id, owed.reference, owed.evidence, row.since, row.tries))
     return due
+
+
+def give_back_claims(tx: Tx, target_id: str) -> None:
+    """Make due at once what a sender that died had claimed; called by the next one as it takes the lease."""
+    lost = update(LookRow).where(col(LookRow.target_id) == target_id, col(LookRow.claimed).is_(True))
+    tx.session.exec(lost.values(claimed=False, due_at=tx.now).execution_options(synchronize_session=False))
 
 
 def late(tx: Tx, target_id: str, since: datetime, most: int) -> list[Due]:
@@ -153,6 +159,7 @@ def postpone(tx: Tx, target_id: str, until: Mapping[str, datetime]) -> None:
     query = select(LookRow).where(LookRow.target_id == target_id, col(LookRow.cycle_id).in_(sorted(until)))
     for row in tx.session.exec(query.order_by(LookRow.cycle_id)):
         row.tries += 1
+        row.claimed = False
         row.due_at = until[row.cycle_id]
 
 

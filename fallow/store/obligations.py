@@ -341,13 +341,6 @@ def shift(
         _clear(tx, cycle, row.target_id)
 
 
-def raise_at_target(tx: Tx, cycle: CycleRow, row: ObligationRow, reason: Reason) -> None:
-    """Put an obligation that stays as it is into the ATTENTION queue, and have the workflow show it."""
-    cycles.raise_attention(tx, cycle, Attention(reason, row.target_id))
-    if State(cycle.state) in ACTIVE:
-        cycles.wake(tx, cycle)
-
-
 def wake_completed(tx: Tx, rows: Sequence[CycleRow]) -> None:
     """Wake those of the locked cycles that have nothing open any more."""
     tx.session.flush()

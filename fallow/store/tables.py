@@ -126,6 +126,7 @@ class LookRow(SQLModel, table=True):
     due_at: datetime = instant()
     since: datetime = instant()
     tries: int = 0
+    claimed: bool = False
 
 
 class AttemptRow(SQLModel, table=True):

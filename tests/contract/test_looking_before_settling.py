@@ -17,7 +17,7 @@ from fallow.domain.events import Kind
 from fallow.domain.lifecycle import Command, State
 from fallow.domain.obligations import Outcome, Status, TargetKind
 from fallow.operations.looking import forget_strayed
-from fallow.store import cycles, obligations
+from fallow.store import cycles, looks, obligations
 from fallow.store.tables import DeliveryRow
 
 ALPHA = "alpha-pay"
@@ -332,3 +332,21 @@ def test_a_confirmation_that_is_not_cited_is_asked_for_again(damaged: World) -> 
 
     assert (look.state, look.attention) == ("TAGGING", [])
     assert owed_looks(damaged) == [(cycle_id, ALPHA)]
+
+
+def test_looks_of_a_sender_that_died_are_due_at_once_to_the_next(world: World) -> None:
+    """Claimed and never made: the next sender need not wait until the claim runs out; a look that was put off stays put off."""
+    looking(world, shows=None)
+    lost, off = unconfirmed(world, 2)
+    with world.installation.db.begin() as tx:
+        for cycle_id in (lost, off):
+            looks.hasten(tx, cycle_id)
+        claimed = looks.claim(tx, "alpha-pay", 10, timedelta(minutes=1))
+    with world.installation.db.begin() as tx:
+        looks.postpone(tx, "alpha-pay", {off: tx.now + timedelta(minutes=1)})
+    with world.installation.db.begin() as tx:
+        looks.give_back_claims(tx, "alpha-pay")
+        again = looks.claim(tx, "alpha-pay", 10, timedelta(minutes=1))
+
+    assert {each.cycle_id for each in claimed} == {lost, off}
+    assert [each.cycle_id for each in again] == [lost]

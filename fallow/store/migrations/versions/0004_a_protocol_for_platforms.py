@@ -115,6 +115,7 @@ def _create_looks() -> None:
         sa.Column("due_at", Instant(), nullable=False),
         sa.Column("since", Instant(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("claimed", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["cycle_id"], ["cycles.cycle_id"]),
         sa.PrimaryKeyConstraint("cycle_id", "target_id"),
     )
