@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -187,6 +187,9 @@ class Carrier:
         """Count the wiped; put the lines back in service that this sample wants back."""
         cleared = self._cleared(connection)
         self._told["wiped"] = len(cleared)
+        self._reactivate(connection, cleared)
+
+    def _reactivate(self, connection: sqlite3.Connection, cleared: Mapping[int, Sequence[str]]) -> None:
         for line, former in self._former.items():
             everything = len(cleared.get(line, ())) == len(former.keys)
             if former.reactivates and everything and line not in self._back_in_service:
@@ -213,9 +216,10 @@ class Carrier:
         if now_version != version and self._seize(connection):
             cleared = self._cleared(connection)
             self._told["wiped"] = len(cleared)
+            self._reactivate(connection, cleared)  # here too: a quick engine would be through the gate before the freeze is over
             if len(cleared) >= enough:
                 self._freeze(seconds)
-            connection.execute("ROLLBACK")
+            connection.execute("COMMIT")
             (now_version,) = connection.execute("PRAGMA data_version").fetchone()
         return int(now_version)
 
