@@ -30,7 +30,7 @@ from fallow.local.simulator_signing import sign
 from fallow.store.engine import Database
 from fallow.store.inbox import Inbox
 from fallow.store.keys import Keys
-from fallow.store.tables import AttemptRow, CycleRow, DeliveryRow, EventRow, LeaseRow, ObligationRow
+from fallow.store.tables import AttemptRow, CycleRow, DeliveryRow, EventRow, LeaseRow, LookRow, ObligationRow
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
@@ -174,8 +174,11 @@ class Play:
             raise AssertionError(f"within {WITHIN.total_seconds():.0f} s it did not come that {what}; {self._unfinished()}\n{logs}")
 
     def until_all_have_ended(self) -> None:
-        """Wait until every number is where it must end and no platform owes a callback any more."""
-        self.until(lambda: self.ends() == self.expected() and self.callbacks_waiting == 0, "every number ended as expected")
+        """Wait until every number is where it must end, no platform owes a callback any more, and the sample was looked at again."""
+        self.until(self._have_all_ended, "every number ended as expected and nothing was on its way")
+
+    def _have_all_ended(self) -> bool:
+        return self.ends() == self.expected() and self.callbacks_waiting == 0 and not self._all(select(LookRow))
 
     def assert_nothing_was_lost(self) -> None:
         """Assert what must be true of every play's end, whatever was killed.

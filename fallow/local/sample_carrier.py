@@ -248,7 +248,7 @@ class Carrier:
 
 
 # A rewritten row stays; it is the former holder's as long as its number is one.
-_IN_USE = {table: f"SELECT id FROM {table}" + (" WHERE caller GLOB '[0-9]*[0-9]'" if table in REWRITTEN else "") for table in TABLES}
+_IN_USE = {table: f"SELECT id FROM {table}" + (" WHERE caller NOT GLOB '*[^0-9]*'" if table in REWRITTEN else "") for table in TABLES}
 
 
 def _answers(carrier: Carrier) -> type[BaseHTTPRequestHandler]:

@@ -51,8 +51,10 @@ def found_or_compare(db: Database, registered: Registered, path: Path, record_sy
     """
     with db.read() as tx:
         empty = registry.stamp(tx) == 0
-    if not empty and not path.exists():
-        return {}
+    if not empty:
+        registered.refresh()  # a process that starts with this one may have founded it since this one looked
+        if not path.exists():
+            return {}
     read = load_registrations(path)
     demand_importable(path, registered, read, record_systems)
     for entry, _ in read.values() if empty else ():

@@ -10,16 +10,19 @@ from builders_registry import a_table, enter
 from memory_ports import MemoryLines, SettableClock
 from sqlalchemy import text
 
-from fallow.bootstrap import Wired, wire
+from fallow.bootstrap import Wired, open_registry, wire
 from fallow.domain.errors import MapRefused, PolicyRefused
 from fallow.domain.people import Person, Role
 from fallow.operations.enrol import enrol_file
 from fallow.operations.people import admit, authenticate
+from fallow.operations.registered import Registered
+from fallow.operations.registry_founding import found_or_compare
 from fallow.operations.sale import DEMO_FACT
 from fallow.platforms.signing import SigningKey
 from fallow.settings import Settings
 from fallow.store import keys, registry, schema
 from fallow.store.engine import Database
+from fallow.store.registry import Bodies
 from fallow.store.tables import FactRow
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -86,6 +89,20 @@ def test_the_first_start_imports_the_map_whole_and_the_second_nothing(place: Pla
 
     assert [(row.platform_id, row.revision, row.approved_by) for row in rows] == [("chat", 1, "founding"), ("pay", 1, "founding")]
     assert kinds == ["PlatformRegistered", "KeysChanged"]
+
+
+def test_two_that_start_together_see_the_same_platforms(place: Place) -> None:
+    """Who had looked before the other founded the registry looks again: no process ends because it was the second."""
+    db = Database(place.settings.url(), place.clock)
+    ring = keys.Keys(place.folder / "keys")
+    second = Registered(db, Bodies(ring), open_registry(place.settings, db).way, seconds=lambda: 0.0)
+    with place.wire():
+        pass
+    assert not second.present.entries
+
+    assert found_or_compare(db, second, place.settings.file("platforms"), ()) == {}
+    assert sorted(second.present.entries) == ["chat", "pay"]
+    db.close()
 
 
 def test_the_file_never_overrides_what_is_registered(place: Place) -> None:
