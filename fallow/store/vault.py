@@ -29,6 +29,7 @@ class Vault:
         """Take the vault and lookup keys from ``keys``."""
         self._cipher = AESGCM(keys["vault"])
         self._lookup = keys["lookup"]
+        self._salts = keys["evidence"]  # lives as long as what it opens is evidence
 
     def lookup(self, number: E164) -> str:
         """Return the index value of ``number``; useless without the key."""
@@ -48,6 +49,10 @@ class Vault:
             cryptography.exceptions.InvalidTag: the row was altered or belongs to another installation's key.
         """
         return self._open(row.number_id, row.sealed)
+
+    def salt(self, cycle_id: str) -> bytes:
+        """Return the salt of a cycle's commitment to its number: for the auditor of that cycle, and nobody else."""
+        return hmac.new(self._salts, f"commitment|{cycle_id}".encode(), hashlib.sha256).digest()
 
     def find(self, tx: Tx, number: E164) -> NumberRow | None:
         """Return the row of ``number``, or None."""
