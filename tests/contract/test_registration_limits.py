@@ -177,5 +177,17 @@ def test_a_file_can_not_give_two_platforms_one_secret_by_zeros(tmp_path: Path) -
         demand_keys_apart(tmp_path / "platforms.toml", read)
 
 
+@pytest.mark.parametrize("adapter", ["manual", "rsa-notify", "file-drop"])
+def test_whoever_is_reached_over_a_hub_is_pinged_whatever_its_adapter(here: Installation, people: Staff, adapter: str) -> None:
+    """Its numbers go to the hub, so an adapter that is never pinged itself is no way around the hub's word."""
+    enter(here, a_table("gate-hub", NEW, adapter="hub"))
+    member = a_table("delta-shop", adapter=adapter, via="gate-hub", url="", public_keys=[])
+
+    proposal = Registering(here).propose(people.operator, member)
+
+    with pytest.raises(CommandRefused, match="has not proved its key"):
+        Registering(here).approve(people.approver, proposal)
+
+
 def _written(secret: bytes, prefix: str = "whsec_") -> str:
     return prefix + base64.b64encode(secret).decode()
