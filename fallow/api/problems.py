@@ -68,6 +68,7 @@ _HTTP: dict[int, tuple[str, str]] = {
     408: ("body-too-slow", "send the whole body at once."),
     413: ("body-too-long", "send at most 64 KiB; a batch of answers may have 4 MiB, a file 64 MiB."),
     415: ("media-type-refused", "send a file as text/csv and everything else as application/json."),
+    503: ("too-many-bodies", "send the same body again in a few seconds."),
 }
 
 _log = structlog.get_logger()

@@ -74,9 +74,11 @@ class Era:
 
     def speaker(self, platform_id: str) -> Speaker | None:
         """Return who may speak under an id in this time."""
+        entry = self.entries.get(platform_id)
+        if entry is None:
+            return None  # not remembered: anybody makes up as many ids as they like
         if platform_id not in self._speakers:
-            entry = self.entries.get(platform_id)
-            self._speakers[platform_id] = None if entry is None else speaker_of(entry, self.entries)
+            self._speakers[platform_id] = speaker_of(entry, self.entries)
         return self._speakers[platform_id]
 
     @cached_property
