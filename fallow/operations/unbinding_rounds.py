@@ -21,6 +21,9 @@ from fallow.store.engine import Tx
 from fallow.store.obligations import Due
 from fallow.store.tables import CycleRow
 
+#: Failures of one number in a row after which it may be the number, not an hour of the platform: its rests have grown to the longest.
+FAILS_FOR_LONG = 10
+
 Said = Sequence[tuple[str, Outcome]]
 
 
@@ -36,6 +39,11 @@ class _Lease:
     def pace(self) -> Pace:
         """How the platform wants to be asked, as it was when the round began."""
         return self.reached.pace
+
+    @property
+    def silent_for(self) -> timedelta:
+        """How long a platform that takes every request may leave it unanswered before a person is asked."""
+        return timedelta(seconds=self.pace.remind_after * (self.pace.reminders + 1))
 
 
 class UnbindingRounds:
@@ -193,9 +201,19 @@ class UnbindingRounds:
             # One instant for all: what failed together halves together, and does not come back one by one.
             again_at = tx.now + backoff(max(each.failures for each in due), self._chance)
             obligations.postpone(tx, self.target_id, {each.cycle_id: again_at for each in due}, failed=True)
+            self._call_a_person(tx, lease, [each.cycle_id for each in due if each.failures + 1 >= FAILS_FOR_LONG])
             self._note_failure(tx, request, error)
 
         self._db.once_more(write)
+
+    def _call_a_person(self, tx: Tx, lease: _Lease, cycle_ids: Sequence[str]) -> None:
+        """Have somebody look at a number that no request comes through with, while others' may; it is asked about all the same."""
+        silent, still = Attention(Reason.PLATFORM_SILENT, self.target_id), obligations.still_open(tx, self.target_id, cycle_ids)
+        for cycle in cycles.lock(tx, still):
+            if tx.now - cycle.state_at >= lease.silent_for and silent not in cycles.facts(cycle).attention:
+                cycles.raise_attention(tx, cycle, silent)
+                if cycles.facts(cycle).active:
+                    cycles.wake(tx, cycle)  # its workflow shows it in Temporal's lists
 
     def _note_failure(self, tx: Tx, request: Outgoing[Due], error: FallowError) -> None:
         obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in request.due], error.code)

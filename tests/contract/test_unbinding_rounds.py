@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import FallowError, TargetUnavailable
 from fallow.domain.lifecycle import State
-from fallow.domain.obligations import TargetKind
+from fallow.domain.obligations import Status, TargetKind
 from fallow.domain.ports import SignedDelivery, UnbindItem
 from fallow.domain.sent import under_way
 from fallow.operations import status
@@ -172,6 +172,38 @@ def test_what_fails_is_tried_once_for_each_backoff(world: World) -> None:
 
     assert attempts(world, cycle_id) == ["target-unavailable"] * 4
     assert owed(world, cycle_id).failures == 4
+
+
+def test_a_number_that_no_request_comes_through_with_waits_for_a_person(world: World) -> None:
+    """A platform that fails at one number alone, and answers all others, is called about it after the time of all reminders; an answer
+    takes it off the queue by itself.
+    """
+    healthy = platform(world)
+    stuck, *others = all_at(world, 3, State.UNBINDING)
+    spoils = number_of(world, stuck)
+
+    class Spoiled(MemoryPlatform):
+        """A platform with a fault of its own at one number."""
+
+        async def ask(self, items: Sequence[UnbindItem]) -> SignedDelivery | None:
+            """Fail wherever that number is."""
+            if any(item.number == spoils for item in items):
+                raise unavailable()
+            return await super().ask(items)
+
+    world.installation.platforms[PAY] = Spoiled(PAY, world.keys[PAY], world.clock)  # type: ignore[index]
+    called = list[bool]()
+    for _ in range(24):
+        go(world, times=3)
+        world.clock.pass_by(timedelta(minutes=10))
+        called.append(facts_of(world, stuck).attention == {Attention(Reason.PLATFORM_SILENT, PAY)})
+    failures = owed(world, stuck).failures
+    world.installation.platforms[PAY] = healthy  # type: ignore[index]
+    go(world, times=3)
+
+    assert (called.index(True), called[-1], failures > 20) == (18, True, True)
+    assert [facts_of(world, each).attention for each in (stuck, *others)] == [frozenset()] * 3
+    assert {owed(world, each).status for each in (stuck, *others)} == {Status.DISCHARGED}
 
 
 def test_backoff_is_spread_over_its_upper_half() -> None:
