@@ -9,6 +9,7 @@ import pytest
 from builders import World, number
 from builders_cycles import all_at, engine, facts_of, number_of, staff
 from memory_ports import MemoryPlatform
+from sqlalchemy import text
 from sqlmodel import col, select
 
 from fallow.domain.attention import Attention, Reason
@@ -204,6 +205,24 @@ def test_a_number_that_no_request_comes_through_with_waits_for_a_person(world: W
     assert (called.index(True), called[-1], failures > 20) == (18, True, True)
     assert [facts_of(world, each).attention for each in (stuck, *others)] == [frozenset()] * 3
     assert {owed(world, each).status for each in (stuck, *others)} == {Status.DISCHARGED}
+
+
+def test_a_number_that_can_not_be_read_keeps_no_other_from_being_asked(damaged: World) -> None:
+    """A row that was altered is set aside, tried again and at last given to a person; the rest of its batch goes on at once."""
+    world = damaged
+    lost, *others = all_at(world, 3, State.UNBINDING)
+    with world.installation.db.begin() as tx:
+        altered = text("UPDATE numbers SET sealed = :sealed WHERE number_id = :id")
+        tx.session.execute(altered, {"sealed": b"x" * 40, "id": lost.partition("/")[0]})
+    go(world, times=2)
+
+    assert [owed(world, each).status for each in (lost, *others)] == [Status.OPEN, Status.DISCHARGED, Status.DISCHARGED]
+    assert len(platform(world).asked) == 2
+    for _ in range(30):
+        world.clock.pass_by(timedelta(minutes=10))
+        go(world)
+    assert set(attempts(world, lost)) == {"number-unreadable"}
+    assert facts_of(world, lost).attention == {Attention(Reason.PLATFORM_SILENT, PAY)}
 
 
 def test_backoff_is_spread_over_its_upper_half() -> None:
