@@ -20,7 +20,8 @@ async def test_the_loop_destroys_what_is_due(world: World) -> None:
     to_day(world, LAST_DAY + DAY)
     nowhere, stop = await Client.connect(NOWHERE, lazy=True), asyncio.Event()
 
-    relay = asyncio.create_task(Relay(world.installation.db, nowhere, ["alpha-pay"], "a test", registry.chores(world.installation, DAY)).run(stop))
+    chores = registry.chores(world.installation, DAY)
+    relay = asyncio.create_task(Relay(world.installation.db, nowhere, ["alpha-pay"], "a test", chores).run(stop))
     await running.eventually(lambda: sealed_of(world, cycle_id) == [], lambda: "the sealed row to be destroyed")
     stop.set()
     await relay

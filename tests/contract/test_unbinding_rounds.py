@@ -176,9 +176,7 @@ def test_what_fails_is_tried_once_for_each_backoff(world: World) -> None:
 
 
 def test_a_number_that_no_request_comes_through_with_waits_for_a_person(world: World) -> None:
-    """A platform that fails at one number alone, and answers all others, is called about it after the time of all reminders; an answer
-    takes it off the queue by itself.
-    """
+    """Where a platform fails at one number alone, a person hears of it after the time of all reminders, and an answer ends that."""
     healthy = platform(world)
     stuck, *others = all_at(world, 3, State.UNBINDING)
     spoils = number_of(world, stuck)
