@@ -139,7 +139,7 @@ class Relay:
         return len(due) == PAGE and not failed
 
     async def sweep(self) -> None:
-        """Wake what is stalled, do the chores, keep dispatch alive, find what was terminated; what fails keeps nothing else from its turn."""
+        """Wake what is stalled, do the chores, keep dispatch alive, find what was terminated; each whatever becomes of the others."""
         for each in (self._wake_stalled_now, self._note_missing_now, *self._chores, self._keep_dispatch, self._replace_cut_off):
             if not self._stop.is_set():
                 await _try(each)

@@ -9,13 +9,12 @@ import pytest
 from builders import World, number
 from builders_cycles import all_at, engine, facts_of, number_of, staff
 from memory_ports import MemoryPlatform
-from sqlalchemy import text
 from sqlmodel import col, select
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import FallowError, TargetUnavailable
 from fallow.domain.lifecycle import State
-from fallow.domain.obligations import Status, TargetKind
+from fallow.domain.obligations import TargetKind
 from fallow.domain.ports import SignedDelivery, UnbindItem
 from fallow.domain.sent import under_way
 from fallow.operations import status
@@ -173,54 +172,6 @@ def test_what_fails_is_tried_once_for_each_backoff(world: World) -> None:
 
     assert attempts(world, cycle_id) == ["target-unavailable"] * 4
     assert owed(world, cycle_id).failures == 4
-
-
-def test_a_number_that_no_request_comes_through_with_waits_for_a_person(world: World) -> None:
-    """Where a platform fails at one number alone, a person hears of it after the time of all reminders, and an answer ends that."""
-    healthy = platform(world)
-    stuck, *others = all_at(world, 3, State.UNBINDING)
-    spoils = number_of(world, stuck)
-
-    class Spoiled(MemoryPlatform):
-        """A platform with a fault of its own at one number."""
-
-        async def ask(self, items: Sequence[UnbindItem]) -> SignedDelivery | None:
-            """Fail wherever that number is."""
-            if any(item.number == spoils for item in items):
-                raise unavailable()
-            return await super().ask(items)
-
-    world.installation.platforms[PAY] = Spoiled(PAY, world.keys[PAY], world.clock)  # type: ignore[index]
-    called = list[bool]()
-    for _ in range(24):
-        go(world, times=3)
-        world.clock.pass_by(timedelta(minutes=10))
-        called.append(facts_of(world, stuck).attention == {Attention(Reason.PLATFORM_SILENT, PAY)})
-    failures = owed(world, stuck).failures
-    world.installation.platforms[PAY] = healthy  # type: ignore[index]
-    go(world, times=3)
-
-    assert (called.index(True), called[-1], failures > 20) == (18, True, True)
-    assert [facts_of(world, each).attention for each in (stuck, *others)] == [frozenset()] * 3
-    assert {owed(world, each).status for each in (stuck, *others)} == {Status.DISCHARGED}
-
-
-def test_a_number_that_can_not_be_read_keeps_no_other_from_being_asked(damaged: World) -> None:
-    """A row that was altered is set aside, tried again and at last given to a person; the rest of its batch goes on at once."""
-    world = damaged
-    lost, *others = all_at(world, 3, State.UNBINDING)
-    with world.installation.db.begin() as tx:
-        altered = text("UPDATE numbers SET sealed = :sealed WHERE number_id = :id")
-        tx.session.execute(altered, {"sealed": b"x" * 40, "id": lost.partition("/")[0]})
-    go(world, times=2)
-
-    assert [owed(world, each).status for each in (lost, *others)] == [Status.OPEN, Status.DISCHARGED, Status.DISCHARGED]
-    assert len(platform(world).asked) == 2
-    for _ in range(30):
-        world.clock.pass_by(timedelta(minutes=10))
-        go(world)
-    assert set(attempts(world, lost)) == {"number-unreadable"}
-    assert facts_of(world, lost).attention == {Attention(Reason.PLATFORM_SILENT, PAY)}
 
 
 def test_backoff_is_spread_over_its_upper_half() -> None:
