@@ -201,18 +201,25 @@ def _change(tx: Tx, target_id: str, cycle_ids: Iterable[str], values: Mapping[st
 
 def give_back_claims(tx: Tx, target_id: str) -> None:
     """Make due at once what a sender that died had claimed; called by the next one as it takes the lease."""
-    query = select(ObligationRow.cycle_id).where(
-        ObligationRow.target_id == target_id, ObligationRow.status == Status.OPEN, col(ObligationRow.claimed).is_(True)
-    )
-    _change(tx, target_id, list(tx.session.exec(query.with_for_update(skip_locked=True))), {"claimed": False, "due_at": tx.now})
+    _unclaim(tx, target_id, _claimed(target_id))
 
 
 def unclaim(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> None:
     """Give back what was claimed and is not wanted now: as soon as it is wanted again it is due, not only when the claim runs out."""
     unwanted = list(cycle_ids)
     if unwanted:
-        still = col(ObligationRow.status) == Status.OPEN, col(ObligationRow.claimed).is_(True)
-        _change(tx, target_id, unwanted, {"claimed": False, "due_at": tx.now}, *still)
+        _unclaim(tx, target_id, _claimed(target_id).where(among(tx, ObligationRow.cycle_id, unwanted)))
+
+
+def _claimed(target_id: str) -> SelectOfScalar[str]:
+    query = select(ObligationRow.cycle_id).where(ObligationRow.target_id == target_id, ObligationRow.status == Status.OPEN)
+    return query.where(col(ObligationRow.claimed).is_(True))
+
+
+def _unclaim(tx: Tx, target_id: str, claimed: SelectOfScalar[str]) -> None:
+    # Rows of cycles that are not locked: to wait for one with others in hand would be a deadlock with whoever moves both. What is
+    # left out is being answered, or comes back when its claim runs out.
+    _change(tx, target_id, list(tx.session.exec(claimed.with_for_update(skip_locked=True))), {"claimed": False, "due_at": tx.now})
 
 
 def _owed_before(after: Collection[str]) -> ColumnElement[bool]:
