@@ -15,6 +15,8 @@ from typing import NamedTuple, Self
 HASH_OCTETS = 32
 #: The root over no entry (RFC 9162, 2.1.1).
 EMPTY_ROOT = sha256().digest()
+#: Level and index of a complete node.
+Address = tuple[int, int]
 
 
 class Node(NamedTuple):
@@ -35,7 +37,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
-def peaks(size: int) -> list[tuple[int, int]]:
+def peaks(size: int) -> list[Address]:
     """Return the addresses of the largest complete nodes that together stand over ``size`` leaves, from left to right.
 
     Their hashes, in this order, are what a :class:`CompactRange` of that size holds.
