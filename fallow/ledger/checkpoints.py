@@ -1,7 +1,7 @@
 """Checkpoints (https://c2sp.org/tlog-checkpoint): a signed note that says how large the ledger is and what its root is.
 
-Which ledger (its *origin*) and which keys are told to the reader beforehand and never taken from the checkpoint itself: a ledger that may name
-its own key can be replaced whole.
+Which ledger (its *origin*) and which keys are told to the reader beforehand and never taken from the checkpoint itself: a ledger that may
+name its own key can be replaced whole.
 """
 
 import base64
@@ -98,7 +98,7 @@ def open_checkpoint(
         origin: the ledger that it must be of.
         keys: the ledger's; one of them must have signed, and none of them may seem to have.
         witnesses: whose cosignatures are looked for.
-        quorum: how many different ones of them must be there.
+        quorum: how many different ones of them must be there; a key of the ledger's own is no witness.
 
     Raises:
         NoteRefused: it can't be read, is another ledger's, or is not signed as demanded.
@@ -108,7 +108,7 @@ def open_checkpoint(
     if not signed:
         _refuse("is signed by none of the ledger's keys")
     witnessed = tuple(signed_by(note, witnesses))
-    seen = len({each.key.raw for each in witnessed})
+    seen = len({each.key.raw for each in witnessed} - {key.raw for key in keys})
     if seen < quorum:
         _refuse(f"was seen by {seen} of the {quorum} witnesses that are demanded")
     checkpoint = read_checkpoint(note.text)
@@ -121,15 +121,15 @@ def verify_growth(earlier: Checkpoint, later: Checkpoint, proof: Sequence[bytes]
     """Check that a ledger went on from what it said before.
 
     Raises:
-        ProofRefused: it did not, or it is not proved: rolled back, forked, rewritten. Every ledger goes on from an empty one, without proof.
+        ProofRefused: it did not, or it is not proved: rolled back, forked, rewritten. Every one goes on from an empty one, without proof.
         NoteRefused: the checkpoints are of different ledgers.
     """
     if earlier.origin != later.origin:
         _refuse("is of another ledger than the one before it")
-    if earlier.size or not later.size:
-        verify_consistency(earlier.size or 1, later.size or 1, proof, earlier.root, later.root)
+    if earlier.size:
+        verify_consistency(earlier.size, later.size, proof, earlier.root, later.root)
 
 
 def _refuse(trouble: str) -> NoReturn:
     what = f"A checkpoint {trouble}."
-    raise NoteRefused(what, remedy="compare the origin and the keys with those you were told to trust; if they are right, keep the checkpoint.")
+    raise NoteRefused(what, remedy="compare origin and keys with those you were told to trust; if they are right, keep the checkpoint.")

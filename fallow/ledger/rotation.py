@@ -1,8 +1,8 @@
 """A change of the ledger's key: a note that names the old key and the new one, signed by both, and kept as an entry of the ledger.
 
-The old key vouches for the new one, and the new key shows that somebody holds it. Who trusts the first key of a ledger can follow the changes to
-the one that must have signed a checkpoint of any size, without being told anything more. What it can't repair: whoever stole the old key
-can name a new one of his own; only an anchor outside tells which came first.
+The old key vouches for the new one, and the new key shows that somebody holds it. Who trusts the first key of a ledger can follow the
+changes to the one that must have signed a checkpoint of any size, without being told anything more. What it can't repair: whoever stole
+the old key can name a new one of his own; only an anchor outside tells which came first.
 """
 
 from collections.abc import Iterable
