@@ -207,6 +207,9 @@ def test_a_change_is_from_one_key_to_another_of_its_name() -> None:
     for text in (f"{lines}{witness.text}\n", f"{lines}{SIGNER.verifier.text}\n", f"{lines}{elsewhere.verifier.text}\n"):
         with pytest.raises(NoteRefused):
             open_rotation(sign_note(text, [SIGNER, NEXT]), SIGNER.verifier)
+    as_witness = Witness(ORIGIN, NEXT.seed).cosign(sign_note(f"{lines}{witness.text}\n", [SIGNER]), 1000)
+    with pytest.raises(NoteRefused, match="same name"):
+        open_rotation(as_witness, SIGNER.verifier)
     with pytest.raises(NoteRefused, match="another old key"):
         open_rotation(sign_note(Rotation(THIRD.verifier, NEXT.verifier).text, [SIGNER, NEXT, THIRD]), SIGNER.verifier)
     for text in ("", f"{lines}\n", f"other\n{SIGNER.verifier.text}\n{NEXT.verifier.text}\n", f"{lines}{NEXT.verifier.text}\nmore\n"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallow.domain.errors import ProofRefused
-from fallow.ledger.merkle import EMPTY_ROOT, Address, CompactRange, leaf_hash
+from fallow.ledger.merkle import EMPTY_ROOT, Address, CompactRange, leaf_hash, node_hash
 from fallow.ledger.proofs import (
     LONGEST_PROOF,
     MOST_LEAVES,
@@ -148,11 +148,29 @@ def test_nothing_crashes_the_checks(place: int, hostile: Any) -> None:
 
 def test_a_proof_without_end_is_refused_at_once() -> None:
     """A proof longer than any tree is high is refused before anything of it is hashed."""
-    endless = [EMPTY_ROOT] * 10**6
+    endless = [EMPTY_ROOT] * (LONGEST_PROOF + 1)
 
-    assert refused(verify_inclusion, LEAVES[0], 0, MOST_LEAVES, endless, ROOTS[8])
-    assert refused(verify_consistency, 1, MOST_LEAVES, endless, ROOTS[1], ROOTS[8])
+    with pytest.raises(ProofRefused, match="a sequence of at most"):
+        verify_inclusion(LEAVES[0], 0, MOST_LEAVES, endless, ROOTS[8])
+    with pytest.raises(ProofRefused, match="a sequence of at most"):
+        verify_consistency(1, MOST_LEAVES, endless, ROOTS[1], ROOTS[8])
     assert refused(verify_inclusion, LEAVES[0], 0, MOST_LEAVES, [EMPTY_ROOT] * LONGEST_PROOF, ROOTS[8])
+
+
+def test_a_proof_goes_no_higher_than_its_tree() -> None:
+    """A proof that goes on above the root it should end at, and does lead to the one shown, is refused."""
+    above = prove_inclusion(1, 2, read)
+    higher = [node_hash(EMPTY_ROOT, ROOTS[size]) for size in (3, 4)]
+
+    assert not refused(verify_inclusion, LEAVES[1], 1, 2, above, ROOTS[2])
+    assert refused(verify_inclusion, LEAVES[1], 0, 1, above, ROOTS[2])
+    assert refused(verify_consistency, 3, 4, [*prove_consistency(3, 4, read), EMPTY_ROOT], *higher)
+
+
+def test_truth_is_no_number() -> None:
+    """True does not stand for one, neither as a place nor as a size."""
+    assert refused(verify_inclusion, LEAVES[1], True, 8, prove_inclusion(1, 8, read), ROOTS[8])
+    assert refused(verify_consistency, True, 8, prove_consistency(1, 8, read), ROOTS[1], ROOTS[8])
 
 
 def test_the_highest_tree_needs_no_longer_proof_than_is_read() -> None:
