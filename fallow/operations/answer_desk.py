@@ -22,7 +22,7 @@ from fallow.store.exchanges import Direction, Exchange
 
 #: Most answers of a message that goes through the lane of short ones, and most answers and messages of a transaction; one always fits.
 SHORT = 100
-_MOST_ANSWERS, _MOST_MESSAGES = 2_000, 256
+_MOST_ANSWERS, _MOST_MESSAGES = 1_000, 256
 #: Most messages that wait in a lane; further ones are sent away for a moment.
 MOST_WAITING = 2_000
 #: Refused messages of one platform that are logged at once, and how many more each second after that.

@@ -138,15 +138,16 @@ class UnbindingRounds:
 
         def write(tx: Tx) -> int:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
-            obligations.lock_cycles_of(tx, cycle_ids)
+            if len({reference for reference, _ in said}) < len(cycle_ids):  # else all are locked as they are answered
+                obligations.lock_cycles_of(tx, cycle_ids)
             if delivery is not None:
                 apply_delivery(tx, self._installation, delivery.speaker_id or self.target_id, delivery, said, asked=True)
             again_at = tx.now + timedelta(seconds=lease.pace.remind_after)
-            obligations.postpone(tx, self.target_id, dict.fromkeys(cycle_ids, again_at), failed=False)
+            unanswered = obligations.postpone(tx, self.target_id, dict.fromkeys(cycle_ids, again_at), failed=False)
             obligations.note_attempts(tx, self.target_id, cycle_ids, result)
             targets.succeeded(targets.lock(tx, self.target_id, TargetKind.PLATFORM))
             exchanges.note(tx, [request.exchange(self.target_id, result)])
-            return len(cycle_ids) - obligations.count_open(tx, self.target_id, cycle_ids)
+            return len(cycle_ids) - unanswered
 
         return self._db.once_more(write)
 
