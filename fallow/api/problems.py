@@ -47,6 +47,11 @@ STATUS: dict[type[FallowError], HTTPStatus] = {
     errors.PolicyRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.MapRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.SettingRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
+    # What we keep ourselves does not hold, or was asked for wrongly, which the API sees before.
+    errors.EvidenceRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.ProofRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.NoteRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.EntryRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.CommandRefused: HTTPStatus.CONFLICT,
     errors.GateRefused: HTTPStatus.CONFLICT,
     errors.PersonRefused: HTTPStatus.FORBIDDEN,
