@@ -6,7 +6,7 @@ waiting. Nothing waits for company: a lone message gets a transaction at once. T
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +23,8 @@ from fallow.store.exchanges import Direction, Exchange
 #: Most answers of a message that goes through the lane of short ones, and most answers and messages of a transaction; one always fits.
 SHORT = 100
 _MOST_ANSWERS, _MOST_MESSAGES = 1_000, 256
-#: Most messages that wait in a lane, and most octets of them, one message apart; further ones are sent away for a moment.
+#: Most messages that wait in a lane, of one speaker half as many, and most octets of them, one message apart; further ones are sent
+#: away for a moment.
 MOST_WAITING = 2_000
 MOST_OCTETS_WAITING = 64 * 1024 * 1024
 #: Refused messages of one platform that are logged at once, and how many more each second after that.
@@ -82,6 +83,7 @@ class _Lane:
     def __init__(self, installation: Installation, at_once: int) -> None:
         self._installation = installation
         self._waiting = deque[_Entry]()
+        self._of = Counter[str]()
         self._octets = 0
         self._notes = deque[Exchange](maxlen=_MOST_NOTES)
         self._lock = threading.Lock()
@@ -90,12 +92,14 @@ class _Lane:
 
     def put(self, entry: _Entry) -> None:
         with self._lock:
-            octets = self._octets + len(entry.heard.delivery.body)
-            if len(self._waiting) >= MOST_WAITING or (self._waiting and octets > MOST_OCTETS_WAITING):
+            octets, speaker_id = self._octets + len(entry.heard.delivery.body), entry.heard.speaker_id
+            crowded = len(self._waiting) >= MOST_WAITING or self._of[speaker_id] >= MOST_WAITING / 2
+            if crowded or (self._waiting and octets > MOST_OCTETS_WAITING):
                 what = "More answers have come than can be applied at once."
                 raise TargetUnavailable(what, remedy="send the same message again in a few seconds.", retry_after=2.0)
             self._waiting.append(entry)
             self._octets = octets
+            self._of[speaker_id] += 1
             self._set_to_work()
 
     def note(self, exchange: Exchange) -> None:
@@ -127,6 +131,7 @@ class _Lane:
                     break
                 group.append(self._waiting.popleft())
                 self._octets -= len(group[-1].heard.delivery.body)
+                self._of[group[-1].heard.speaker_id] -= 1
             notes = list(self._notes)
             self._notes.clear()
             self._idle += not group and not notes

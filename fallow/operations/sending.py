@@ -30,6 +30,8 @@ _RESTS = 20
 _LONGEST_REST = 10.0
 #: Longer than any attempt may take: claims of a sender that died come back after this.
 CLAIM_FOR = timedelta(seconds=60)
+#: What came of an attempt at a number whose row was altered.
+NUMBER_UNREADABLE = "number-unreadable"
 _FIRST_BACKOFF = timedelta(seconds=1)
 _LONGEST_BACKOFF = timedelta(minutes=10)
 

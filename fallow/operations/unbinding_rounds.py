@@ -16,7 +16,7 @@ from fallow.operations.answers import apply_delivery
 from fallow.operations.installation import Installation, Pace
 from fallow.operations.outgoing import Outgoing
 from fallow.operations.reaching import Reached, reach
-from fallow.operations.sending import CLAIM_FOR, Tally, backoff
+from fallow.operations.sending import CLAIM_FOR, NUMBER_UNREADABLE, Tally, backoff
 from fallow.platforms.forms import FORMS
 from fallow.store import cycles, exchanges, leases, obligations, targets
 from fallow.store.engine import Tx
@@ -25,8 +25,6 @@ from fallow.store.tables import CycleRow
 
 #: Failures of one number in a row after which it may be the number, not an hour of the platform: its rests have grown to the longest.
 FAILS_FOR_LONG = 10
-#: What came of an attempt at a number whose row was altered.
-NUMBER_UNREADABLE = "number-unreadable"
 
 _log = structlog.get_logger()
 
@@ -167,7 +165,7 @@ class UnbindingRounds:
 
         def write(tx: Tx) -> int:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
-            if len({reference for reference, _ in said}) < len(cycle_ids):  # else all are locked as they are answered
+            if not {each.reference for each in request.due} <= {reference for reference, _ in said}:  # else answering locks them all
                 obligations.lock_cycles_of(tx, cycle_ids)
             if delivery is not None:
                 apply_delivery(tx, self._installation, delivery.speaker_id or self.target_id, delivery, said, asked=True)

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime
 
+import structlog
+
 from fallow.domain.attention import Reason
 from fallow.domain.errors import FallowError, MapRefused, TargetUnavailable, WipeRefused
 from fallow.domain.events import canonical
@@ -16,7 +18,7 @@ from fallow.domain.ports import CollectionReceipt, Keeper, RecordSystem, WipeOrd
 from fallow.operations.expiry_rounds import ExpiryRounds
 from fallow.operations.installation import Installation
 from fallow.operations.receipts import demand_well_formed
-from fallow.operations.sending import CLAIM_FOR, Tally, backoff
+from fallow.operations.sending import CLAIM_FOR, NUMBER_UNREADABLE, Tally, backoff
 from fallow.store import cycles, evidence, holders, leases, obligations, retention, targets
 from fallow.store.engine import Tx
 from fallow.store.obligations import Due
@@ -28,6 +30,8 @@ _SETTLED_AT_ONCE = 50
 _EXPIRY_EVERY = 20
 #: Bounds a busy loop, not a database: a system that wipes faster is not slowed down.
 _BATCHES_A_SECOND = 100
+
+_log = structlog.get_logger()
 
 
 class WipingRounds:
@@ -56,7 +60,10 @@ class WipingRounds:
         self._rounds += 1
         if self._rounds % _EXPIRY_EVERY == 0:
             await self._expiry.round(holder, fence, tally)
-        claimed = await asyncio.to_thread(self._claim, holder, fence)
+        claimed, lost = await asyncio.to_thread(self._claim, holder, fence)
+        if lost:
+            await asyncio.to_thread(self._unreadable, holder, fence, lost)
+            return True
         if not claimed:
             return await self._expiry.round(holder, fence, tally)
         orders, since = await asyncio.to_thread(self._still_wanted, holder, fence, claimed)
@@ -78,20 +85,37 @@ class WipingRounds:
         tally.discharged += await asyncio.to_thread(self._wiped, holder, fence, receipts)
         return True
 
-    def _claim(self, holder: str, fence: int) -> list[tuple[Due, WipeOrder]]:
+    def _claim(self, holder: str, fence: int) -> tuple[list[tuple[Due, WipeOrder]], list[Due]]:
+        """Return what is to be wiped; or else, alone, what can't be because the row of its number was altered."""
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, holder, fence)
             target = targets.lock(tx, self.target_id, TargetKind.RECORDS)
             most = targets.allowance(tx, target, float(self._system.batch * _BATCHES_A_SECOND), self._system.batch)
             if not most:
-                return []
+                return [], []
             due = obligations.claim(tx, self.target_id, TargetKind.RECORDS, most=most, for_=CLAIM_FOR, after=self.after)
-            return list(zip(due, self._orders(tx, due), strict=True))
+            numbers = self._installation.vault.readable(tx, [each.number_id for each in due])
+            lost = [each for each in due if each.number_id not in numbers]
+            if lost:
+                obligations.unclaim(tx, self.target_id, [each.cycle_id for each in due if each.number_id in numbers])
+                return [], lost
+            known = holders.known(tx, self._installation.wrapping, [each.cycle_id for each in due])
+            return [(each, _order(each, numbers[each.number_id], known.get(each.cycle_id))) for each in due], []
 
-    def _orders(self, tx: Tx, due: Sequence[Due]) -> list[WipeOrder]:
-        numbers = self._installation.vault.reveal(tx, [each.number_id for each in due])
-        known = holders.known(tx, self._installation.wrapping, [each.cycle_id for each in due])
-        return [_order(each, numbers[each.number_id], known.get(each.cycle_id)) for each in due]
+    def _unreadable(self, holder: str, fence: int, lost: Sequence[Due]) -> None:
+        """Give to a person whose number can't be read: nobody could say which rows are to go."""
+
+        def write(tx: Tx) -> None:
+            leases.demand(tx, self.target_id, holder, fence)
+            rows = {row.cycle_id: row for row in cycles.lock(tx, [each.cycle_id for each in lost])}
+            owed = obligations.at_target(tx, self.target_id, rows)
+            for cycle_id, each in owed.items():
+                if each.status == Status.OPEN:
+                    obligations.shift(tx, rows[cycle_id], each, Status.REFUSED, None, None, Reason.WIPE_REFUSED)
+            obligations.note_attempts(tx, self.target_id, rows, NUMBER_UNREADABLE)
+
+        self._db.once_more(write)
+        _log.error("numbers can't be read", system_id=self.target_id, count=len(lost))
 
     def _still_wanted(self, holder: str, fence: int, claimed: list[tuple[Due, WipeOrder]]) -> tuple[list[tuple[Due, WipeOrder]], datetime]:
         """Look once more just before what can't be undone, and say when: this process may have been paused since it claimed."""

@@ -26,7 +26,7 @@ from fallow.platforms.signing import SigningKey
 from fallow.store import cycles
 from fallow.store.engine import Database
 
-ALPHA = "alpha-pay"
+ALPHA, BETA = "alpha-pay", "beta-chat"
 FIVE = (Outcome.ACCEPTED, Outcome.NEEDS_HUMAN, Outcome.CLEAR, Outcome.UNBOUND, Outcome.NOT_BOUND)
 
 
@@ -275,6 +275,23 @@ def test_a_full_desk_sends_messages_away(world: World, monkeypatch: pytest.Monke
     assert refused
     assert refused[0].retry_after is not None
     assert done == [None] * len(taken)
+
+
+def test_nobody_fills_the_desk_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One platform's flood takes half of what may wait: another's message is taken in the midst of it."""
+    monkeypatch.setattr(answer_desk, "MOST_WAITING", 8)
+    ids = all_at(world, 12, State.UNBINDING)
+    desk, release = AnswerDesk(world.installation), threading.Event()
+    event.listen(world.installation.db.engine, "before_cursor_execute", lambda *_: release.wait(60) and None)
+
+    taken = []
+    with pytest.raises(TargetUnavailable):
+        taken.extend(desk.submit(heard(about_now(world, each))) for each in ids)
+    other = desk.submit(heard(saying(world, BETA, {f"ref_{'b' * 26}": Outcome.CLEAR})))
+    release.set()
+
+    assert other.exception(60) is None
+    desk.close()
 
 
 def about_now(world: World, cycle_id: str) -> Sent:

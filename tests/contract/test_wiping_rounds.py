@@ -9,6 +9,7 @@ from builders import RECORD_SYSTEMS, World, advance, enrolled, number, state_of,
 from builders_cycles import all_at, engine, events_of, facts_of, number_of, owed_by, staff
 from builders_retention import keeping
 from memory_ports import START, MemoryRecords
+from sqlalchemy import text
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.cycle import ref
@@ -184,3 +185,19 @@ def test_a_batch_that_fails_as_a_whole_halves_until_only_what_spoils_it_is_left(
     assert (1, True) in system.asked
     assert len(system.asked) < 20, system.asked
     assert max(size for size, _ in system.asked) == system.batch
+
+
+def test_a_number_that_can_not_be_read_keeps_no_other_from_being_wiped(damaged: World) -> None:
+    """A row that was altered goes to a person, at every system; the rest of its batch is wiped."""
+    lost, *others = all_at(damaged, 3, State.WIPING)
+    with damaged.installation.db.begin() as tx:
+        altered = text("UPDATE numbers SET sealed = :sealed WHERE number_id = :id")
+        tx.session.execute(altered, {"sealed": b"x" * 40, "id": lost.partition("/")[0]})
+
+    wipe_all(damaged)
+    wipe_all(damaged)
+
+    assert facts_of(damaged, lost).attention == {Attention(Reason.WIPE_REFUSED, each) for each in damaged.record_systems}
+    assert {status for each in others for target, status in statuses(damaged, each).items() if target in damaged.record_systems} == {
+        Status.DISCHARGED
+    }
