@@ -70,6 +70,11 @@ class PartnerService:
         return f"http://127.0.0.1:{self.port}/unbind"
 
     @property
+    def status_url(self) -> str:
+        """Where it takes status queries."""
+        return f"{self.url}/status"
+
+    @property
     def public_key(self) -> str:
         """What it gives the operator."""
         return "whpk_" + b64encode(self.key.public_key().public_bytes_raw()).decode()
@@ -81,6 +86,8 @@ class PartnerService:
         asked = json.loads(body)
         if asked["type"] == "fallow.ping.v1":
             return 200, json.dumps({"type": "fallow.pong.v1", "challenge": asked["challenge"]}).encode()
+        if asked["type"] == "fallow.status.v1":
+            return self._status(asked["references"])
         items = asked["items"]
         self.numbers |= {item["number"] for item in items}
         refusal = self._refusal(asked)
@@ -105,9 +112,24 @@ class PartnerService:
         headers = {"webhook-id": message_id, "webhook-timestamp": str(at), "webhook-signature": signature}
         return {} if "unsigned" in self.vices else headers
 
+    def _status(self, references: list[str]) -> tuple[int, bytes]:
+        """Return the response to a status query: what it has said, and nothing of what it was never asked."""
+        mistaken = {"status-missing": 404, "status-silent": 204, "status-elsewhere": 202, "status-choosy": 400}
+        for vice in self.vices & mistaken.keys():
+            return mistaken[vice], b""
+        known = [each for each in references if each in self.said or "status-guessing" in self.vices]
+        if "status-partial" in self.vices:
+            known = known[1:]
+        if "status-foreign" in self.vices:
+            known.append("ref_" + "a" * 26)
+        if not known and "status-empty" not in self.vices:
+            return 204, b""
+        outcome = "accepted" if "status-vague" in self.vices else "clear"
+        return 200, json.dumps({"answers": [{"reference": each, "outcome": outcome} for each in known]}).encode()
+
     def _believes(self, headers: dict[str, str], body: bytes) -> bool:
         given = [headers.get(f"webhook-{name}") for name in ("id", "timestamp", "signature")]
-        if "trusting" in self.vices:
+        if "trusting" in self.vices or ("status-trusting" in self.vices and b"fallow.status.v1" in body):
             return True
         if "fragile" in self.vices and None in given:
             raise KeyError
@@ -175,7 +197,8 @@ def serving(service: PartnerService) -> Iterator[PartnerService]:
             except KeyError:
                 status, answer = 500, b""
             self.send_response(status)
-            for name, value in (service.signed(new_id(), answer) if answer else {}).items():
+            message_id = "msg_" + "s" * 26 if "status-stale" in service.vices else new_id()
+            for name, value in (service.signed(message_id, answer) if answer else {}).items():
                 self.send_header(name, value)
             self.send_header("content-length", str(len(answer)))
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):

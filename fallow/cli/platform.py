@@ -17,9 +17,13 @@ from fallow.local.sandbox_names import ABOUT, Play
 
 if TYPE_CHECKING:
     from fallow.local.sandbox import Terms, Verdict
+    from fallow.platforms.endpoints import Endpoint
     from fallow.platforms.signing import SigningKey
 
 _Url = Annotated[str, typer.Option("--url", metavar="URL", help="Where your service takes requests.")]
+_StatusUrl = Annotated[
+    str | None, typer.Option("--status-url", metavar="URL", help="Where your service takes status queries; else they aren't played.")
+]
 _PublicKeys = Annotated[
     list[str], typer.Option("--public-key", metavar="whpk_…", help="Your service's public key; up to four times, while keys change.")
 ]
@@ -41,7 +45,10 @@ def sandbox(
     *,
     url: _Url,
     public_key: _PublicKeys,
-    play: Annotated[list[Play] | None, typer.Option("--play", help="Only this; may be given again. Default: every play.")] = None,
+    status_url: _StatusUrl = None,
+    play: Annotated[
+        list[Play] | None, typer.Option("--play", help="Only this; may be given again. Default: all that can be played.")
+    ] = None,
     port: _Port = 8099,
     host: _Host = "127.0.0.1",
     allow_loopback: _Loopback = False,
@@ -57,8 +64,8 @@ def sandbox(
     service to listen. Exit code 0 where every play passed, else 1.
     """
     bounds = {"host": host, "port": port, "wait": wait, "timeout": timeout, "batch": batch}
-    terms = _terms(url, public_key, key, allow_loopback=allow_loopback, **bounds)
-    verdicts = asyncio.run(_play(terms, play or list(Play), _lines() if json else print_line, _ready_line if json else _ready))
+    terms = _terms(url, status_url, public_key, key, allow_loopback=allow_loopback, **bounds)
+    verdicts = asyncio.run(_play(terms, play or [], _lines() if json else print_line, _ready_line if json else _ready))
     for each in verdicts:
         if json:
             _print_json_line({"verdict": _as_json(each)})
@@ -77,6 +84,7 @@ def trigger(
     *,
     url: _Url,
     public_key: _PublicKeys,
+    status_url: _StatusUrl = None,
     port: _Port = 8099,
     host: _Host = "127.0.0.1",
     allow_loopback: _Loopback = False,
@@ -88,7 +96,7 @@ def trigger(
 ) -> int:
     """Play one of the sandbox's plays, for your own tests: --json prints one object. Exit code 0 where it passed, else 1."""
     bounds = {"host": host, "port": port, "wait": wait, "timeout": timeout, "batch": batch}
-    terms = _terms(url, public_key, key, allow_loopback=allow_loopback, **bounds)
+    terms = _terms(url, status_url, public_key, key, allow_loopback=allow_loopback, **bounds)
     exchanges: list[str] = []
     (verdict,) = asyncio.run(_play(terms, [play], exchanges.append if json else print_line, _silent if json else _ready))
     if json:
@@ -99,29 +107,37 @@ def trigger(
 
 
 async def _play(terms: "Terms", plays: list[Play], say: Callable[[str], None], ready: Callable[["Terms", str], None]) -> "list[Verdict]":
-    from fallow.local.sandbox import play_all, sandbox  # noqa: PLC0415 - heavy
+    from fallow.local.sandbox import fitting, play_all, sandbox  # noqa: PLC0415 - heavy
 
+    plays = fitting(terms.entry, plays)
     async with sandbox(terms, say) as (engine, callbacks):
         ready(terms, callbacks)
         return [verdict async for verdict in play_all(engine, plays)]
 
 
-def _terms(url: str, public_keys: list[str], key: Path | None, *, allow_loopback: bool, **bounds: Any) -> "Terms":
+def _terms(url: str, status_url: str | None, public_keys: list[str], key: Path | None, *, allow_loopback: bool, **bounds: Any) -> "Terms":
     from fallow.cli import logs  # noqa: PLC0415 - heavy
     from fallow.local.sandbox import Terms  # noqa: PLC0415 - heavy
-    from fallow.platforms.endpoints import UrlMalformed, read_endpoint  # noqa: PLC0415 - heavy
+    from fallow.local.sandbox_wire import registered  # noqa: PLC0415 - heavy
     from fallow.platforms.signing import MOST_KEYS, PublicKey  # noqa: PLC0415 - heavy
 
     logs.configure("error")
-    try:
-        endpoint = read_endpoint(url, allow_loopback=allow_loopback)
-    except UrlMalformed as error:
-        what = f"--url {error}."
-        raise InputRefused(what, remedy="give https://host/path, or --allow-loopback for a service on this machine.") from None
+    endpoint = _endpoint("--url", url, allow_loopback=allow_loopback)
+    status = None if status_url is None else _endpoint("--status-url", status_url, allow_loopback=allow_loopback)
     if len(public_keys) > MOST_KEYS:
         what = f"More than {MOST_KEYS} public keys were given."
         raise InputRefused(what, remedy="give those that are active.")
-    return Terms(endpoint, tuple(map(PublicKey.from_text, public_keys)), _signing_key(key), **bounds)
+    return Terms(endpoint, tuple(map(PublicKey.from_text, public_keys)), _signing_key(key), registered(status), **bounds)
+
+
+def _endpoint(option: str, url: str, *, allow_loopback: bool) -> "Endpoint":
+    from fallow.platforms.endpoints import UrlMalformed, read_endpoint  # noqa: PLC0415 - heavy
+
+    try:
+        return read_endpoint(url, allow_loopback=allow_loopback)
+    except UrlMalformed as error:
+        what = f"{option} {error}."
+        raise InputRefused(what, remedy="give https://host/path, or --allow-loopback for a service on this machine.") from None
 
 
 def _signing_key(file: Path | None) -> "SigningKey":

@@ -50,6 +50,7 @@ class Book:
         accepted: references of which only ``accepted`` was said.
         faults: what was wrong with callbacks since :meth:`turn`.
         busy: references whose first callback is answered 503.
+        ids: of every message that was verified.
         turned_away: (id, body) of callbacks that were answered 503.
     """
 
@@ -63,6 +64,7 @@ class Book:
     accepted: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
     turned_away: dict[str, bytes] = field(default_factory=dict)
     came: asyncio.Condition = field(default_factory=asyncio.Condition)
     _kept: dict[str, tuple[bytes, Response]] = field(default_factory=dict)
@@ -137,6 +139,7 @@ class Book:
             await self._blame(body, Fault("called back about a reference that it was never asked", "answer with the reference as it came"))
         response = json_response(200, {"answers": results})
         self._kept[delivery_id] = body, response
+        self.ids.add(delivery_id)
         await self.note([each for each in answers if each.reference in self.asked])
         return response
 

@@ -10,20 +10,24 @@ import pytest
 from command_line import NOWHERE, ROOT, CommandLine, Ran, assert_one_clear_line
 from partner_service import PartnerService, serving
 
-from fallow.domain.errors import TargetUnavailable
+from fallow.domain.errors import InputRefused, TargetUnavailable
 from fallow.local.processes import free_ports
-from fallow.local.sandbox import Terms, Verdict, play_all, sandbox
-from fallow.local.sandbox_names import ABOUT, FORGED, Play
+from fallow.local.sandbox import Terms, Verdict, fitting, play_all, sandbox
+from fallow.local.sandbox_names import ABOUT, FORGED, NEEDS, Play
 from fallow.local.sandbox_plays import PLAYS
 from fallow.local.sandbox_sockets import wait_until_listening
+from fallow.local.sandbox_wire import registered
 from fallow.platforms.endpoints import read_endpoint
 from fallow.platforms.signing import PublicKey, SigningKey
 
-ANSWERED = set(Play) - FORGED - {Play.PING}
+PLAIN = set(Play) - NEEDS.keys()
+ANSWERED = PLAIN - FORGED - {Play.PING}
+FALSE = PLAIN & FORGED
+LOOKS = {Play.STATUS, Play.STATUS_UNKNOWN}
 KEY = SigningKey(bytes(range(32)))
 #: A vice, whether the service answers by callback, the plays in which it must show, and words that name it.
 VICES = [
-    ("trusting", False, FORGED, "verify"),
+    ("trusting", False, FALSE, "verify"),
     ("timeless", False, {Play.OLD_TIMESTAMP, Play.EARLY_TIMESTAMP}, "300 s"),
     ("fragile", False, {Play.NO_SIGNATURE}, "fell over"),
     ("first-token", False, {Play.TWO_SIGNATURES}, "one good one suffices"),
@@ -42,16 +46,37 @@ VICES = [
     ("body-alone", True, ANSWERED | {Play.PING}, "signed over the body alone"),
     ("foreign", True, ANSWERED, "never asked"),
 ]
+#: A mistake at the status URL, the plays in which it must show, and words that name it and the remedy.
+STATUS_VICES = [
+    ("status-missing", LOOKS, "a status query with 404. serve POST"),
+    ("status-silent", LOOKS, "said by 204 that it knows nothing of 3 references that it had answered. answer 200"),
+    ("status-elsewhere", LOOKS, "with 202 and no body. put the answers into the response"),
+    ("status-choosy", LOOKS, "a status query with 400. read `references`"),
+    ("status-partial", LOOKS, "left out 1 of 3 references"),
+    ("status-foreign", LOOKS, "for a reference that it did not name. answer for the references of `references`"),
+    ("status-guessing", {Play.STATUS_UNKNOWN}, "for a reference that it never saw. leave out what you don't know; 204"),
+    ("status-empty", {Play.STATUS_UNKNOWN}, "does not list 1 to 1000 answers. answer as docs/platforms.md says; 204"),
+    ("status-vague", LOOKS, "said accepted to a status query of what it had cleared, which takes its answer back. say clear"),
+    ("status-stale", LOOKS, "with the webhook-id of an earlier message. sign every answer anew"),
+    (
+        "status-trusting",
+        {Play.STATUS_FORGED},
+        "took a status query signed with another key (200). verify webhook-signature at the status",
+    ),
+]
 
 
-async def judged(service: PartnerService, *plays: Play, port: int = 0, wait: float = 5.0) -> tuple[list[Verdict], list[str]]:
+async def judged(
+    service: PartnerService, *plays: Play, port: int = 0, wait: float = 5.0, status: bool = False
+) -> tuple[list[Verdict], list[str]]:
     """Play with a service in this process; return verdicts and lines."""
     lines: list[str] = []
     endpoint = read_endpoint(service.url, allow_loopback=True)
-    terms = Terms(endpoint, (PublicKey.from_text(service.public_key),), KEY, port=port, wait=wait, timeout=5.0)
+    entry = registered(read_endpoint(service.status_url, allow_loopback=True) if status else None)
+    terms = Terms(endpoint, (PublicKey.from_text(service.public_key),), KEY, entry, port=port, wait=wait, timeout=5.0)
     async with sandbox(terms, lines.append) as (engine, callbacks):
         assert service.callbacks == callbacks
-        return [verdict async for verdict in play_all(engine, plays or list(Play))], lines
+        return [verdict async for verdict in play_all(engine, fitting(entry, plays))], lines
 
 
 def one_service(vice: str = "", *, by_callback: bool = False) -> tuple[PartnerService, int]:
@@ -66,7 +91,7 @@ async def test_a_good_service_passes_every_play(*, by_callback: bool) -> None:
     """A service written after one page passes, whichever way it answers."""
     service, port = one_service(by_callback=by_callback)
     with serving(service):
-        verdicts, lines = await judged(service, port=port, wait=10.0)
+        verdicts, lines = await judged(service, port=port, wait=10.0, status=True)
 
     assert [(each.play, each.what) for each in verdicts if not each.passed] == [], "\n".join(lines)
     assert [each.play for each in verdicts] == list(Play)
@@ -85,6 +110,25 @@ async def test_each_mistake_is_found_and_named(vice: str, *, by_callback: bool, 
     assert all(each.remedy for each in verdicts if not each.passed)
     assert not [each for each in verdicts if each.what.endswith(".") or each.remedy.endswith(".")]
     assert any(words in said for said in failed.values()), failed
+
+
+@pytest.mark.parametrize(("vice", "plays", "words"), STATUS_VICES, ids=[each[0] for each in STATUS_VICES])
+async def test_each_mistake_at_the_status_url_is_found_and_named(vice: str, plays: set[Play], words: str) -> None:
+    """A service that answers requests well and status queries badly fails in exactly the plays that the mistake shows in."""
+    service, port = one_service(vice, by_callback=vice == "status-elsewhere")
+    with serving(service):
+        verdicts, lines = await judged(service, *sorted(LOOKS | {Play.STATUS_FORGED}), port=port, status=True)
+
+    failed = {each.play: f"{each.what}. {each.remedy}" for each in verdicts if not each.passed}
+    assert failed.keys() == plays, "\n".join(lines)
+    assert any(words in said for said in failed.values()), failed
+
+
+@pytest.mark.parametrize("play", sorted(LOOKS | {Play.STATUS_FORGED}))
+async def test_a_play_that_lacks_its_option_is_refused(play: Play) -> None:
+    """What was not told where status queries go is not asked for them; the refusal names the option."""
+    with pytest.raises(InputRefused, match="needs --status-url"):
+        fitting(registered(), [play])
 
 
 @pytest.mark.parametrize("play", [Play.PING, Play.ONE])
@@ -143,7 +187,17 @@ def the_command_line(tmp_path: Path) -> CommandLine:
 def options(service: PartnerService, port: int, tmp_path: Path) -> list[str | Path]:
     """Return the options that both commands need."""
     (tmp_path / "sandbox.key").write_text(KEY.text)
-    where = ["--url", service.url, "--public-key", service.public_key, "--allow-loopback", "--port", str(port)]
+    where = [
+        "--url",
+        service.url,
+        "--status-url",
+        service.status_url,
+        "--public-key",
+        service.public_key,
+        "--allow-loopback",
+        "--port",
+        str(port),
+    ]
     return [*where, "--key", tmp_path / "sandbox.key", "--wait", "5"]
 
 
@@ -216,10 +270,11 @@ def test_the_sandboxs_key_is_made_once(cli: CommandLine, tmp_path: Path) -> None
         (["--url", "https://example.com/x", "--key", "."], 2),
         (["--url", "https://example.com/x", "--key", "no/such/folder/key"], 1),
         (["--url", "https://example.com/x", "--host", "192.0.2.1"], 1),
+        (["--url", "https://example.com/x", "--status-url", "http://127.0.0.1:1/x"], 1),
         (["--url", f"http://{NOWHERE}/x"], 1),
         (["--url", "ftp://127.0.0.1/x"], 1),
     ],
-    ids=["loopback", "private", "no key", "a folder", "no folder", "not our address", "nowhere", "ftp"],
+    ids=["loopback", "private", "no key", "a folder", "no folder", "not our address", "status", "nowhere", "ftp"],
 )
 def test_what_can_not_be_played_is_refused(cli: CommandLine, changed: list[str], code: int) -> None:
     """A wrong URL or key is one clear line with its remedy, before anything is sent."""
