@@ -4,14 +4,15 @@ It shares no code with the engine but verifies and signs by the snippet of examp
 """
 
 import contextlib
+import hmac
 import importlib.util
 import json
 import threading
 import time
 import urllib.error
 import urllib.request
-from base64 import b64encode
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
@@ -37,6 +38,41 @@ def _load() -> Any:
 SNIPPET = _load()
 
 
+def mac(key: bytes, content: bytes, digest: str = "sha256") -> bytes:
+    """Return an HMAC."""
+    return hmac.digest(key, content, digest)
+
+
+def raw(secret: str) -> bytes:
+    """Return the bytes of a shared secret."""
+    return b64decode(secret.removeprefix("whsec_"))
+
+
+def v1(made: bytes) -> str:
+    """Return the token of an HMAC."""
+    return "v1," + b64encode(made).decode()
+
+
+#: How HMAC is mistaken, by vice: of the secret, what stands before the body, and the body.
+_MISTAKES: dict[str, Callable[[str, bytes, bytes], str]] = {
+    "text-key": lambda secret, head, body: v1(mac(secret.encode(), head + body)),
+    "base64-key": lambda secret, head, body: v1(mac(secret.removeprefix("whsec_").encode(), head + body)),
+    "hmac-of-body": lambda secret, _, body: v1(mac(raw(secret), body)),
+    "no-id": lambda secret, head, body: v1(mac(raw(secret), head.partition(b".")[2] + body)),
+    "hex": lambda secret, head, body: "v1," + mac(raw(secret), head + body).hex(),
+}
+#: The same in what it signs, and more.
+HMAC_SPELLINGS: dict[str, Callable[[str, bytes, bytes], str]] = {
+    **{f"signs-{vice}": made for vice, made in _MISTAKES.items()},
+    "signs-sha512": lambda secret, head, body: v1(mac(raw(secret), head + body, "sha512")),
+    "signs-as-v1a": lambda secret, head, body: v1(mac(raw(secret), head + body)).replace("v1,", "v1a,"),
+    "signs-bare": lambda secret, head, body: v1(mac(raw(secret), head + body)).removeprefix("v1,"),
+    "signs-other-secret": lambda _, head, body: v1(mac(b"x" * 32, head + body)),
+}
+#: And in what it believes.
+HMAC_READINGS = {f"reads-{vice}": made for vice, made in _MISTAKES.items()}
+
+
 @dataclass
 class PartnerService:
     """One platform.
@@ -50,6 +86,7 @@ class PartnerService:
         said: its answer by reference: it acts once.
         numbers: every number it was asked about.
         ids: callbacks' ids with how often each was sent.
+        secret: what it signs and verifies with instead of keys, `whsec_…`.
     """
 
     engine_key: str
@@ -61,6 +98,7 @@ class PartnerService:
     numbers: set[str] = field(default_factory=set)
     ids: dict[str, int] = field(default_factory=dict)
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    secret: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
     callers: list[threading.Thread] = field(default_factory=list)
 
@@ -105,9 +143,12 @@ class PartnerService:
     def signed(self, message_id: str, body: bytes) -> dict[str, str]:
         """Return the headers of a response or a callback."""
         at = int(time.time()) - 1000 * ("late-clock" in self.vices)
-        secret = "whsk_" + b64encode(self.key.private_bytes_raw()).decode()
+        secret = self.secret or "whsk_" + b64encode(self.key.private_bytes_raw()).decode()
         signature = SNIPPET.sign(secret, message_id, at, body)
-        if "body-alone" in self.vices:
+        if self.vices & HMAC_SPELLINGS.keys():
+            (vice,) = self.vices
+            signature = HMAC_SPELLINGS[vice](self.secret, f"{message_id}.{at}.".encode(), body)
+        elif "body-alone" in self.vices:
             signature = "v1a," + b64encode(self.key.sign(body)).decode()
         headers = {"webhook-id": message_id, "webhook-timestamp": str(at), "webhook-signature": signature}
         return {} if "unsigned" in self.vices else headers
@@ -136,7 +177,10 @@ class PartnerService:
         if "first-token" in self.vices and given[2]:
             given[2] = given[2].split(" ")[0]
         now = int(given[1] or 0) if "timeless" in self.vices else None
-        return bool(SNIPPET.verify(*given, body, [self.engine_key], now))
+        if vice := next(iter(self.vices & HMAC_READINGS.keys()), None):
+            wanted = HMAC_READINGS[vice](self.secret, f"{given[0]}.{given[1]}.".encode(), body)
+            return given[2] is not None and wanted in given[2].split(" ")
+        return bool(SNIPPET.verify(*given, body, [self.secret or self.engine_key], now))
 
     def _refusal(self, asked: dict[str, Any]) -> int:
         """Return the status of a refusal that no page asks for; 0: none."""

@@ -29,7 +29,7 @@ class Terms:
 
     Attributes:
         endpoint: the platform's URL.
-        keys: its public keys.
+        keys: its public keys; none where it has a shared secret alone.
         key: the sandbox's own.
         entry: how it is asked, as a registration would have it.
         host: the address of this machine where callbacks are taken.
@@ -88,7 +88,8 @@ async def sandbox(terms: Terms, say: Callable[[str], None]) -> AsyncIterator[tup
     Raises:
         InputRefused: nothing can listen there.
     """
-    book = Book(terms.keys, terms.key, say)
+    shared = terms.entry.shared_key
+    book = Book(terms.keys if shared is None else (*terms.keys, shared), terms.key, say)
     try:
         server, port = await listen(terms.port, book.take, terms.host)
     except OSError as error:

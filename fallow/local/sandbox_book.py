@@ -14,7 +14,8 @@ from fallow.local.sandbox_diagnosis import why_refused
 from fallow.local.simulator_http import Exchange, Response, json_response
 from fallow.platforms.forms import FORMS
 from fallow.platforms.protocol import Answer
-from fallow.platforms.signing import ID_HEADER, PublicKey, SigningKey
+from fallow.platforms.signing import ID_HEADER, SigningKey
+from fallow.platforms.verifying import VerifyingKey
 
 _FORM = FORMS["webhook"]
 #: Longest callback by the end of its path.
@@ -40,7 +41,7 @@ class Book:
     """Everything that was answered.
 
     Attributes:
-        keys: the platform's.
+        keys: the platform's, a shared secret among them.
         own: the sandbox's.
         say: takes a readable line.
         asked: every reference that was sent.
@@ -54,7 +55,7 @@ class Book:
         turned_away: (id, body) of callbacks that were answered 503.
     """
 
-    keys: Sequence[PublicKey]
+    keys: Sequence[VerifyingKey]
     own: SigningKey
     say: Callable[[str], None]
     asked: set[str] = field(default_factory=set)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,11 +22,12 @@ from fallow.platforms.forms import FORMS
 from fallow.platforms.platform_map import PlatformEntry
 from fallow.platforms.protocol import demand_asked
 from fallow.platforms.request_bodies import render_status, render_unbind
-from fallow.platforms.signing import SIGNATURE_HEADER, SigningKey, new_delivery_id, sign
+from fallow.platforms.signing import SIGNATURE_HEADER, HmacKey, SigningKey, new_delivery_id, sign
 from fallow.platforms.transport import Reply, Transport
 
 _FORM = FORMS["webhook"]
 _EVERY_STATUS = range(100, 600)
+_SECRET_BYTES = 32
 _LATER = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
 
 #: Makes the three headers of a body; plays make bad ones.
@@ -80,21 +82,23 @@ class SandboxEngine:
 
     def signed(self, body: bytes) -> dict[str, str]:
         """Sign as the engine does."""
-        return sign(self.key, new_delivery_id(), datetime.now(UTC), body)
+        return sign(self.key, new_delivery_id(), datetime.now(UTC), body, self.entry.shared_key)
 
     def signed_at(self, offset: timedelta) -> Signer:
         """Return a signer whose clock is off."""
-        return lambda body: sign(self.key, new_delivery_id(), datetime.now(UTC) + offset, body)
+        return lambda body: sign(self.key, new_delivery_id(), datetime.now(UTC) + offset, body, self.entry.shared_key)
 
     def signed_by_stranger(self, body: bytes) -> dict[str, str]:
-        """Sign with a key that nobody knows."""
-        return sign(SigningKey.generate(), new_delivery_id(), datetime.now(UTC), body)
+        """Sign with a key that nobody knows, and with such a secret where one is shared."""
+        shared = HmacKey(secrets.token_bytes(_SECRET_BYTES)) if self.entry.shared_key is not None else None
+        return sign(SigningKey.generate(), new_delivery_id(), datetime.now(UTC), body, shared)
 
     def signed_behind_garbage(self, body: bytes) -> dict[str, str]:
-        """Put a token of another scheme, one that is no base64 and a wrong signature before the good one."""
+        """Put a token of another scheme, one that is no base64 and wrong signatures before the good ones."""
         headers = self.signed(body)
-        wrong = base64.b64encode(bytes(64)).decode()
-        return {**headers, SIGNATURE_HEADER: f"v9,x v1a,%%% v1a,{wrong} {headers[SIGNATURE_HEADER]}"}
+        wrong = {scheme: base64.b64encode(bytes(length)).decode() for scheme, length in (("v1a", 64), ("v1", 32))}
+        garbage = f"v9,x v1a,%%% v1a,{wrong['v1a']} v1,{wrong['v1']}"
+        return {**headers, SIGNATURE_HEADER: f"{garbage} {headers[SIGNATURE_HEADER]}"}
 
     async def ask(
         self, items: Sequence[UnbindItem], signer: Signer | None = None, way: Way | None = None, body: bytes | None = None

@@ -9,25 +9,31 @@ from fallow.local.sandbox_engine import Heard, SandboxEngine, Signer
 
 #: Statuses by which a service says that it does not believe who sent a request.
 BELIEVED_NOTHING = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-#: What to do about those where the request was good.
-GIVE_THE_KEY = "give your service the sandbox's public key as it was printed"
 _REFUSES, _FALLS_OVER = range(400, 500), range(500, 600)
 
 
-def untaken(heard: Heard) -> Fault | None:
+def give_the_key(engine: SandboxEngine) -> str:
+    """Return what to do where a good request was not believed."""
+    key = "give your service the sandbox's public key as it was printed"
+    if engine.entry.shared_key is None:
+        return key
+    return f"{key}, or the secret of --shared-secret's file; each request has a signature of both (v1a, then v1), look at each"
+
+
+def untaken(engine: SandboxEngine, heard: Heard) -> Fault | None:
     """Return what is wrong with the response to a good request, or None."""
     if heard.fault is not None:
         return heard.fault
     if heard.taken:
         return None
     refused = heard.status in BELIEVED_NOTHING
-    remedy = GIVE_THE_KEY if refused else "answer 200 with a signed body, 202 or 204"
+    remedy = give_the_key(engine) if refused else "answer 200 with a signed body, 202 or 204"
     return Fault(f"answered a good request with {heard.status}", remedy)
 
 
 async def settled(engine: SandboxEngine, items: Sequence[UnbindItem], heard: Heard, times: int = 1) -> Fault | None:
     """Wait until each item was answered that many times, and judge: all answered, and never two different things."""
-    fault = untaken(heard)
+    fault = untaken(engine, heard)
     if fault is not None:
         return fault
     references = [each.reference for each in items]

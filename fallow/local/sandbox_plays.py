@@ -8,7 +8,8 @@ from http import HTTPStatus
 from fallow.domain.errors import AnswerMalformed, FallowError
 from fallow.local.sandbox_book import Fault
 from fallow.local.sandbox_engine import SandboxEngine
-from fallow.local.sandbox_judging import BELIEVED_NOTHING, GIVE_THE_KEY, forged, settled, untaken
+from fallow.local.sandbox_hmac import why_not_believed
+from fallow.local.sandbox_judging import BELIEVED_NOTHING, forged, give_the_key, settled, untaken
 from fallow.local.sandbox_names import Play
 from fallow.local.sandbox_sockets import Pause
 from fallow.local.sandbox_status import status, status_forged, status_unknown
@@ -31,8 +32,10 @@ async def ping(engine: SandboxEngine) -> Fault | None:
         return Fault(f"gave no answer to a ping: {error.what.rstrip('.')}", "answer 200 with a signed pong")
     engine.book.say(f"→ ping: {reply.status}")
     if reply.status != HTTPStatus.OK:
-        remedy = GIVE_THE_KEY if reply.status in BELIEVED_NOTHING else "answer 200 with a signed pong that repeats the challenge"
-        return Fault(f"answered a ping with {reply.status}", remedy)
+        if reply.status in BELIEVED_NOTHING:
+            misread = await why_not_believed(engine, body) if engine.entry.shared_key is not None else None
+            return misread or Fault(f"answered a ping with {reply.status}", give_the_key(engine))
+        return Fault(f"answered a ping with {reply.status}", "answer 200 with a signed pong that repeats the challenge")
     came = engine.verified(reply)
     if isinstance(came, Fault):
         return came
@@ -52,7 +55,7 @@ async def one(engine: SandboxEngine) -> Fault | None:
 async def reminder(engine: SandboxEngine) -> Fault | None:
     """Ask, then remind: a platform that had not answered does now."""
     items = engine.invent.items(1)
-    return untaken(await engine.ask(items)) or await settled(engine, items, await engine.ask(reminded(items)))
+    return untaken(engine, await engine.ask(items)) or await settled(engine, items, await engine.ask(reminded(items)))
 
 
 async def repeat(engine: SandboxEngine) -> Fault | None:
@@ -77,7 +80,7 @@ async def at_once(engine: SandboxEngine) -> Fault | None:
     """Ask twice at the same time, as after a time-out that was none."""
     items = engine.invent.items(1)
     first, second = await asyncio.gather(engine.ask(items), engine.ask(items))
-    return untaken(first) or await settled(engine, items, second)
+    return untaken(engine, first) or await settled(engine, items, second)
 
 
 async def unknown_reference(engine: SandboxEngine) -> Fault | None:
@@ -155,9 +158,9 @@ async def busy_callback(engine: SandboxEngine) -> Fault | None:
 
 async def wrong_signature(engine: SandboxEngine) -> Fault | None:
     """Sign with a key that nobody knows."""
-    return await forged(
-        engine, engine.signed_by_stranger, "signed with another key", "verify webhook-signature with the sandbox's public key"
-    )
+    either = "" if engine.entry.shared_key is None else ", or with the shared secret"
+    remedy = f"verify webhook-signature with the sandbox's public key{either}"
+    return await forged(engine, engine.signed_by_stranger, "signed with another key", remedy)
 
 
 async def altered_body(engine: SandboxEngine) -> Fault | None:

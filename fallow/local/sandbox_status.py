@@ -10,7 +10,7 @@ from fallow.domain.errors import AnswerMalformed, FallowError
 from fallow.domain.obligations import CLEARED_BY_PLATFORM, Outcome
 from fallow.local.sandbox_book import Fault
 from fallow.local.sandbox_engine import SandboxEngine, Signer
-from fallow.local.sandbox_judging import BELIEVED_NOTHING, GIVE_THE_KEY, believed, settled
+from fallow.local.sandbox_judging import BELIEVED_NOTHING, believed, give_the_key, settled
 from fallow.local.sandbox_wire import new_reference
 from fallow.platforms.protocol import parse_answers
 from fallow.platforms.transport import Reply
@@ -56,7 +56,7 @@ async def _confirmed(engine: SandboxEngine, asked: Sequence[str], known: Collect
     if reply.status == HTTPStatus.NO_CONTENT and not known:
         return None
     if reply.status != HTTPStatus.OK or not reply.body:
-        return _no_word(reply, known)
+        return _no_word(engine, reply, known)
     said = _read(engine, reply)
     return said if isinstance(said, Fault) else _judged(engine, said, asked, known)
 
@@ -68,10 +68,10 @@ async def _reply(engine: SandboxEngine, asked: Sequence[str], signer: Signer | N
         return Fault(f"gave no answer to {_QUERY}: {error.what.rstrip('.')}", "answer within the timeout: 200 with a signed body, or 204")
 
 
-def _no_word(reply: Reply, known: Collection[str]) -> Fault:
+def _no_word(engine: SandboxEngine, reply: Reply, known: Collection[str]) -> Fault:
     """Say what is wrong with a response that holds no answers."""
     if reply.status in BELIEVED_NOTHING:
-        return Fault(f"answered a good status query with {reply.status}", GIVE_THE_KEY)
+        return Fault(f"answered a good status query with {reply.status}", give_the_key(engine))
     if not known:
         what = f"answered {_QUERY} about a reference that it never saw with {reply.status}{' and no body' * (not reply.body)}"
         return Fault(what, "answer 204 where you know nothing of any reference")

@@ -18,13 +18,18 @@ NUMBERS = tuple(E164(f"+447700900{tail:03d}") for tail in range(1000))
 _LEFT_FOR, _ANSWER_WITHIN = timedelta(days=90), timedelta(days=5)
 
 
-def registered(status_url: Endpoint | None = None) -> PlatformEntry:
+def registered(status_url: Endpoint | None = None, shared_secret: str = "") -> PlatformEntry:
     """Return how the sandbox asks, as a registration that says nothing of terms.
 
     Args:
         status_url: where the platform takes status queries; None: nowhere.
+        shared_secret: ``whsec_…``; "" where it signs and verifies with keys alone.
+
+    Raises:
+        MapRefused: the secret has another form.
     """
-    table = {"id": "sandbox", "category": "social", "adapter": "manual", "contact": "the sandbox"}
+    about = {"id": "sandbox", "category": "social", "adapter": "manual", "contact": "the sandbox"}
+    table = {**about, "shared_secret": shared_secret}
     return replace(read_registration("the sandbox", table), status_url=status_url)
 
 

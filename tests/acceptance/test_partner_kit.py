@@ -3,6 +3,8 @@
 import json
 import re
 import stat
+from base64 import b64encode
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,16 +15,19 @@ from partner_service import PartnerService, serving
 from fallow.domain.errors import InputRefused, TargetUnavailable
 from fallow.local.processes import free_ports
 from fallow.local.sandbox import Terms, Verdict, fitting, play_all, sandbox
+from fallow.local.sandbox_book import Fault
 from fallow.local.sandbox_names import ABOUT, FORGED, NEEDS, Play
 from fallow.local.sandbox_plays import PLAYS
 from fallow.local.sandbox_sockets import wait_until_listening
 from fallow.local.sandbox_wire import registered
 from fallow.platforms.endpoints import read_endpoint
-from fallow.platforms.signing import PublicKey, SigningKey
+from fallow.platforms.signing import HmacKey, PublicKey, SigningKey
+from fallow.platforms.transport import Reply
 
 PLAIN = set(Play) - NEEDS.keys()
 ANSWERED = PLAIN - FORGED - {Play.PING}
 FALSE = PLAIN & FORGED
+HEARD = ANSWERED | {Play.PING}
 LOOKS = {Play.STATUS, Play.STATUS_UNKNOWN}
 KEY = SigningKey(bytes(range(32)))
 #: A vice, whether the service answers by callback, the plays in which it must show, and words that name it.
@@ -64,6 +69,27 @@ STATUS_VICES = [
         "took a status query signed with another key (200). verify webhook-signature at the status",
     ),
 ]
+SECRET = "whsec_" + b64encode(bytes(range(100, 132))).decode()
+#: A mistake with HMAC, the plays in which it must show, and words that name it and the remedy.
+HMAC_VICES = [
+    ("signs-text-key", HEARD, "is signed under the secret's text, whsec_ and all, instead of its bytes. decode the base64"),
+    ("signs-base64-key", HEARD, "is signed under the secret's base64 as text instead of its bytes. decode the base64"),
+    ("signs-hmac-of-body", HEARD, "is signed over the body alone. sign the bytes"),
+    ("signs-no-id", HEARD, "is signed over timestamp and body, without the id. sign the bytes"),
+    ("signs-hex", HEARD, "has its HMAC in hex. write v1, a comma, then the base64"),
+    ("signs-sha512", HEARD, "has an HMAC of another length than 32 bytes, or another spelling of base64. use HMAC-SHA-256"),
+    ("signs-as-v1a", HEARD, "calls its HMAC 'v1a'. write v1, a comma"),
+    ("signs-bare", HEARD, "has its HMAC without a name. write v1, a comma"),
+    ("signs-other-secret", HEARD, "by the key that the sandbox was given. compare --shared-secret's file"),
+    ("reads-text-key", HEARD, "believes only an HMAC under the secret's text, whsec_ and all, instead of its bytes. decode the base64"),
+    ("reads-base64-key", HEARD, "believes only an HMAC under the secret's base64 as text instead of its bytes. decode the base64"),
+    ("reads-hmac-of-body", HEARD, "believes only an HMAC over the body alone. verify over the bytes"),
+    ("reads-no-id", HEARD, "believes only an HMAC over timestamp and body, without the id. verify over the bytes"),
+    ("reads-hex", HEARD, "believes only an HMAC in hex. compare with the base64"),
+    ("first-token", HEARD, "believes only an HMAC that stands first in webhook-signature. look at each signature"),
+    ("trusting", FALSE, "verify webhook-signature with the sandbox's public key, or with the shared secret"),
+    ("timeless", {Play.OLD_TIMESTAMP, Play.EARLY_TIMESTAMP}, "300 s"),
+]
 
 
 async def judged(
@@ -72,8 +98,9 @@ async def judged(
     """Play with a service in this process; return verdicts and lines."""
     lines: list[str] = []
     endpoint = read_endpoint(service.url, allow_loopback=True)
-    entry = registered(read_endpoint(service.status_url, allow_loopback=True) if status else None)
-    terms = Terms(endpoint, (PublicKey.from_text(service.public_key),), KEY, entry, port=port, wait=wait, timeout=5.0)
+    entry = registered(read_endpoint(service.status_url, allow_loopback=True) if status else None, service.secret)
+    keys = () if service.secret else (PublicKey.from_text(service.public_key),)
+    terms = Terms(endpoint, keys, KEY, entry, port=port, wait=wait, timeout=5.0)
     async with sandbox(terms, lines.append) as (engine, callbacks):
         assert service.callbacks == callbacks
         return [verdict async for verdict in play_all(engine, fitting(entry, plays))], lines
@@ -122,6 +149,55 @@ async def test_each_mistake_at_the_status_url_is_found_and_named(vice: str, play
     failed = {each.play: f"{each.what}. {each.remedy}" for each in verdicts if not each.passed}
     assert failed.keys() == plays, "\n".join(lines)
     assert any(words in said for said in failed.values()), failed
+
+
+@pytest.mark.parametrize("by_callback", [False, True], ids=["in the response", "by callback"])
+async def test_a_service_that_knows_hmac_only_passes_every_play(*, by_callback: bool) -> None:
+    """It verifies with the shared secret alone, and its answers are signed with nothing else."""
+    service, port = one_service(by_callback=by_callback)
+    service.engine_key, service.secret = "", SECRET
+    with serving(service):
+        verdicts, lines = await judged(service, port=port, wait=10.0, status=True)
+
+    assert [(each.play, each.what) for each in verdicts if not each.passed] == [], "\n".join(lines)
+    assert SECRET not in "\n".join(lines)
+
+
+@pytest.mark.parametrize(("vice", "plays", "words"), HMAC_VICES, ids=[each[0] for each in HMAC_VICES])
+async def test_each_mistake_with_hmac_is_found_and_named(vice: str, plays: set[Play], words: str) -> None:
+    """What it signs with is named wherever it shows; what it believes only, by the ping, which is harmless to send again."""
+    service, port = one_service(vice)
+    service.secret = SECRET
+    with serving(service):
+        verdicts, lines = await judged(service, port=port)
+
+    failed = {each.play: f"{each.what}. {each.remedy}" for each in verdicts if not each.passed}
+    assert failed.keys() == plays, "\n".join(lines)
+    assert any(words in said for said in failed.values()), failed
+
+
+async def test_a_scheme_that_the_sandbox_has_no_key_of_is_named() -> None:
+    """Where only the other kind of key was given, that is said, not that the signature is wrong."""
+    service, port = one_service()
+    service.secret = SECRET
+    only_keys = Terms(read_endpoint("http://127.0.0.1:1/", allow_loopback=True), (PublicKey.from_text(service.public_key),), KEY)
+    with serving(service):
+        endpoint = read_endpoint(service.url, allow_loopback=True)
+        async with sandbox(replace(only_keys, endpoint=endpoint, port=port), str) as (engine, _):
+            reply_by_hmac = service.signed("msg_" + "a" * 20, b"{}")
+            named = engine.verified(Reply(200, reply_by_hmac, b"{}"))
+        service.secret = ""
+        reply_by_key = service.signed("msg_" + "a" * 20, b"{}")
+        with_secret = replace(only_keys, keys=(), entry=registered(None, SECRET), endpoint=endpoint, port=port)
+        async with sandbox(with_secret, str) as (engine, _):
+            other = engine.verified(Reply(200, reply_by_key, b"{}"))
+
+    assert isinstance(named, Fault)
+    assert isinstance(other, Fault)
+    assert "HMAC (v1) alone, and the sandbox was given no shared secret" in named.what
+    assert "--shared-secret" in named.remedy
+    assert "Ed25519 (v1a) alone, and the sandbox was given no public key" in other.what
+    assert "--public-key" in other.remedy
 
 
 @pytest.mark.parametrize("play", sorted(LOOKS | {Play.STATUS_FORGED}))
@@ -259,6 +335,36 @@ def test_the_sandboxs_key_is_made_once(cli: CommandLine, tmp_path: Path) -> None
     assert first.json["sandbox_key"] == second.json["sandbox_key"] == made.public.text
     assert first.code == 1  # the service knows another key
     assert "give your service the sandbox's public key" in first.json["remedy"]
+
+
+def test_a_shared_secret_comes_from_a_file(cli: CommandLine, tmp_path: Path) -> None:
+    """With --shared-secret alone an HMAC service passes; a new file is made for its owner alone; the secret is never printed."""
+    service, port = one_service()
+    service.secret = SECRET
+    (tmp_path / "shared.secret").write_text(SECRET + "\n")
+    with serving(service):
+        given = ["--url", service.url, "--allow-loopback", "--port", str(port), "--key", tmp_path / "sandbox.key"]
+        good = cli.run("platform", "trigger", "ping", *given, "--shared-secret", tmp_path / "shared.secret")
+        made = cli.run("platform", "trigger", "ping", *given, "--shared-secret", tmp_path / "new.secret")
+
+    assert good.code == 0, good.out + good.err
+    assert made.code == 1
+    assert HmacKey.from_text((tmp_path / "new.secret").read_text().strip())
+    assert stat.S_IMODE((tmp_path / "new.secret").stat().st_mode) == 0o600
+    assert "whsec_" not in good.out + good.err + made.out + made.err
+
+
+def test_nothing_is_played_without_a_key_or_with_a_broken_secret(cli: CommandLine, tmp_path: Path) -> None:
+    """One clear line with its remedy, that does not quote the secret."""
+    (tmp_path / "short.secret").write_text("whsec_QUJD")
+    none = cli.run("platform", "trigger", "one", "--url", "https://example.com/x")
+    broken = cli.run("platform", "trigger", "one", "--url", "https://example.com/x", "--shared-secret", tmp_path / "short.secret")
+
+    assert (none.code, broken.code) == (1, 4), none.err + broken.err
+    for ran in (none, broken):
+        assert_one_clear_line(ran)
+    assert "--shared-secret where your service signs with HMAC" in none.err
+    assert "QUJD" not in broken.err
 
 
 @pytest.mark.parametrize(
