@@ -4,6 +4,7 @@ It shares no code with the engine but verifies and signs by the snippet of examp
 """
 
 import contextlib
+import hashlib
 import hmac
 import importlib.util
 import json
@@ -73,6 +74,24 @@ HMAC_SPELLINGS: dict[str, Callable[[str, bytes, bytes], str]] = {
 HMAC_READINGS = {f"reads-{vice}": made for vice, made in _MISTAKES.items()}
 
 
+def raw_number_key(key: str) -> bytes:
+    """Return the bytes of a key for numbers."""
+    return b64decode(key.removeprefix("whnk_"))
+
+
+#: How services hash a number under the key of their registration: rightly, or by vice.
+HASHES: dict[str, Callable[[str, str], str]] = {
+    "hash": lambda key, number: mac(raw_number_key(key), number.encode()).hex(),
+    "hash-text-key": lambda key, number: mac(key.encode(), number.encode()).hex(),
+    "hash-base64-key": lambda key, number: mac(key.removeprefix("whnk_").encode(), number.encode()).hex(),
+    "hash-no-plus": lambda key, number: mac(raw_number_key(key), number[1:].encode()).hex(),
+    "hash-upper": lambda key, number: mac(raw_number_key(key), number.encode()).hex().upper(),
+    "hash-base64": lambda key, number: b64encode(mac(raw_number_key(key), number.encode())).decode(),
+    "hash-no-key": lambda _, number: hashlib.sha256(number.encode()).hexdigest(),
+    "hash-national": lambda key, number: mac(raw_number_key(key), number.replace("+44", "0").encode()).hex(),
+}
+
+
 @dataclass
 class PartnerService:
     """One platform.
@@ -86,6 +105,8 @@ class PartnerService:
         said: its answer by reference: it acts once.
         numbers: every number it was asked about.
         ids: callbacks' ids with how often each was sent.
+        number_key: what it hashes numbers under, `whnk_…`; "" where it knows numbers.
+        bound: numbers that accounts hang on, where it hashes.
         secret: what it signs and verifies with instead of keys, `whsec_…`.
     """
 
@@ -99,6 +120,8 @@ class PartnerService:
     ids: dict[str, int] = field(default_factory=dict)
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     secret: str = ""
+    number_key: str = ""
+    bound: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
     callers: list[threading.Thread] = field(default_factory=list)
 
@@ -127,11 +150,11 @@ class PartnerService:
         if asked["type"] == "fallow.status.v1":
             return self._status(asked["references"])
         items = asked["items"]
-        self.numbers |= {item["number"] for item in items}
+        self.numbers |= {item["number" if not self.number_key or "wants-number" in self.vices else "number_hash"] for item in items}
         refusal = self._refusal(asked)
         if refusal:
             return refusal, b""
-        answers = [{"reference": item["reference"], "outcome": self._act(item["reference"])} for item in items]
+        answers = [{"reference": item["reference"], "outcome": self._act(item)} for item in items]
         if "foreign" in self.vices:
             answers[0]["reference"] = "ref_" + "a" * 26
         if self.later:
@@ -191,11 +214,24 @@ class PartnerService:
         }
         return next((status for vice, (status, does) in shows.items() if does and vice in self.vices), 0)
 
-    def _act(self, reference: str) -> str:
+    def _act(self, item: dict[str, Any]) -> str:
+        reference = item["reference"]
         with self.lock:
             if "forgetful" in self.vices and reference in self.said:
                 return "not_bound"
-            return self.said.setdefault(reference, "unbound" if "forgetful" in self.vices else "clear")
+            if reference not in self.said:
+                self.said[reference] = "unbound" if "forgetful" in self.vices else self._cut(item)
+            return self.said[reference]
+
+    def _cut(self, item: dict[str, Any]) -> str:
+        """Unbind the account of a keyed hash and say whether there was one; a service that knows numbers says only that all is clear."""
+        if not self.number_key:
+            return "clear"
+        mine = next((HASHES[vice] for vice in self.vices if vice in HASHES), HASHES["hash"])
+        found = {number for number in self.bound if mine(self.number_key, number) == item["number_hash"]}
+        self.bound -= found
+        words = {True: "unbound", False: "not_bound"}
+        return "clear" if "discreet" in self.vices else words[bool(found) or "finds-all" in self.vices]
 
     def _later(self, answers: list[dict[str, str]]) -> None:
         if "silent" in self.vices:

@@ -46,6 +46,10 @@ _Secret = Annotated[
         help="A whsec_… secret for HMAC instead of a public key or beside it; made if new.",
     ),
 ]
+_NumberKey = Annotated[
+    Path | None,
+    typer.Option("--number-key", metavar="FILE", dir_okay=False, help="A whnk_… key: numbers go as keyed hashes; made if new."),
+]
 _Wait = Annotated[float, typer.Option("--wait", min=0.0, max=3600.0, help="Seconds in which callbacks count as answers.")]
 _Timeout = Annotated[float, typer.Option("--timeout", min=0.1, max=60.0, help="Seconds that one request may take altogether.")]
 _Batch = Annotated[int, typer.Option("--batch", min=1, max=1000, help="Numbers in the largest request.")]
@@ -56,6 +60,7 @@ def sandbox(
     url: _Url,
     public_key: _PublicKeys = None,
     shared_secret: _Secret = None,
+    number_key: _NumberKey = None,
     status_url: _StatusUrl = None,
     play: Annotated[
         list[Play] | None, typer.Option("--play", help="Only this; may be given again. Default: all that can be played.")
@@ -75,7 +80,7 @@ def sandbox(
     service to listen. Exit code 0 where every play passed, else 1.
     """
     bounds = {"host": host, "port": port, "wait": wait, "timeout": timeout, "batch": batch}
-    entry = _entry(status_url, shared_secret, allow_loopback=allow_loopback)
+    entry = _entry(status_url, shared_secret, number_key, allow_loopback=allow_loopback)
     terms = _terms(url, entry, public_key or [], key, allow_loopback=allow_loopback, **bounds)
     verdicts = asyncio.run(_play(terms, play or [], _lines() if json else print_line, _ready_line if json else _ready))
     for each in verdicts:
@@ -97,6 +102,7 @@ def trigger(
     url: _Url,
     public_key: _PublicKeys = None,
     shared_secret: _Secret = None,
+    number_key: _NumberKey = None,
     status_url: _StatusUrl = None,
     port: _Port = 8099,
     host: _Host = "127.0.0.1",
@@ -109,7 +115,7 @@ def trigger(
 ) -> int:
     """Play one of the sandbox's plays, for your own tests: --json prints one object. Exit code 0 where it passed, else 1."""
     bounds = {"host": host, "port": port, "wait": wait, "timeout": timeout, "batch": batch}
-    entry = _entry(status_url, shared_secret, allow_loopback=allow_loopback)
+    entry = _entry(status_url, shared_secret, number_key, allow_loopback=allow_loopback)
     terms = _terms(url, entry, public_key or [], key, allow_loopback=allow_loopback, **bounds)
     exchanges: list[str] = []
     (verdict,) = asyncio.run(_play(terms, [play], exchanges.append if json else print_line, _silent if json else _ready))
@@ -145,11 +151,11 @@ def _terms(url: str, entry: "PlatformEntry", public_keys: list[str], key: Path |
     return Terms(endpoint, tuple(map(PublicKey.from_text, public_keys)), signing_key(key), entry, **bounds)
 
 
-def _entry(status_url: str | None, shared_secret: Path | None, *, allow_loopback: bool) -> "PlatformEntry":
+def _entry(status_url: str | None, shared_secret: Path | None, number_key: Path | None, *, allow_loopback: bool) -> "PlatformEntry":
     from fallow.local.sandbox_wire import registered  # noqa: PLC0415 - heavy
 
     status = None if status_url is None else _endpoint("--status-url", status_url, allow_loopback=allow_loopback)
-    return registered(status, secret(shared_secret, "whsec_"))
+    return registered(status, secret(shared_secret, "whsec_"), secret(number_key, "whnk_"))
 
 
 def _endpoint(option: str, url: str, *, allow_loopback: bool) -> "Endpoint":
@@ -165,13 +171,22 @@ def _endpoint(option: str, url: str, *, allow_loopback: bool) -> "Endpoint":
 def _ready(terms: "Terms", callbacks: str) -> None:
     print_line(f"sandbox key  {terms.key.public.text}")
     print_line(f"callbacks    {callbacks}")
+    if terms.entry.number_key:
+        print_line(f"number hash  {_number_hash(terms)}, of the number that needs a test account")
     sys.stdout.flush()
     if sys.stdin.isatty():
         typer.prompt("Give both to your service, then press Enter", default="", show_default=False, err=True)
 
 
 def _ready_line(terms: "Terms", callbacks: str) -> None:
-    _print_json_line({"ready": {"sandbox_key": terms.key.public.text, "callbacks": callbacks}})
+    hashed = {"number_hash": _number_hash(terms)} if terms.entry.number_key else {}
+    _print_json_line({"ready": {"sandbox_key": terms.key.public.text, "callbacks": callbacks, **hashed}})
+
+
+def _number_hash(terms: "Terms") -> str:
+    from fallow.local.sandbox_hashes import hash_to_find  # noqa: PLC0415 - heavy
+
+    return hash_to_find(terms.entry.number_key)
 
 
 def _silent(_terms: "Terms", _callbacks: str) -> None:

@@ -73,7 +73,7 @@ def fitting(entry: PlatformEntry, named: Sequence[Play] = ()) -> list[Play]:
     Raises:
         InputRefused: one that was named needs an option that was not given.
     """
-    given = {"--status-url": entry.status_url is not None}
+    given = {"--status-url": entry.status_url is not None, "--number-key": bool(entry.number_key)}
     for each in named:
         if not given.get(NEEDS.get(each, ""), True):
             what = f"The play {each} needs {NEEDS[each]}."

@@ -8,6 +8,7 @@ class Play(StrEnum):
 
     PING = "ping"
     ONE = "one"
+    KEYED_HASH = "keyed-hash"
     REMINDER = "reminder"
     REPEAT = "repeat"
     LATE_REPEAT = "late-repeat"
@@ -34,11 +35,15 @@ FORGED = frozenset(
     {Play.WRONG_SIGNATURE, Play.ALTERED_BODY, Play.NO_SIGNATURE, Play.OLD_TIMESTAMP, Play.EARLY_TIMESTAMP, Play.STATUS_FORGED}
 )
 #: The option without which a play has nothing to play with.
-NEEDS: dict[Play, str] = dict.fromkeys((Play.STATUS, Play.STATUS_UNKNOWN, Play.STATUS_FORGED), "--status-url")
+NEEDS: dict[Play, str] = {
+    **dict.fromkeys((Play.STATUS, Play.STATUS_UNKNOWN, Play.STATUS_FORGED), "--status-url"),
+    Play.KEYED_HASH: "--number-key",
+}
 #: What each play does, in the words of --help and of the verdicts.
 ABOUT: dict[Play, str] = {
     Play.PING: "a challenge that only the holder of the platform's key can sign",
     Play.ONE: "one number",
+    Play.KEYED_HASH: "the hash of a number that a test account is bound to, and of one that none is",
     Play.REMINDER: "one number, then the same as a reminder",
     Play.REPEAT: "two numbers, then the same references again in another batch",
     Play.LATE_REPEAT: "a reference again that was answered before",

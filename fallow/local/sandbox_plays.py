@@ -8,6 +8,7 @@ from http import HTTPStatus
 from fallow.domain.errors import AnswerMalformed, FallowError
 from fallow.local.sandbox_book import Fault
 from fallow.local.sandbox_engine import SandboxEngine
+from fallow.local.sandbox_hashes import keyed_hash
 from fallow.local.sandbox_hmac import why_not_believed
 from fallow.local.sandbox_judging import BELIEVED_NOTHING, forged, give_the_key, settled, untaken
 from fallow.local.sandbox_names import Play
@@ -191,6 +192,7 @@ async def early_timestamp(engine: SandboxEngine) -> Fault | None:
 PLAYS: dict[Play, Plays] = {
     Play.PING: ping,
     Play.ONE: one,
+    Play.KEYED_HASH: keyed_hash,
     Play.REMINDER: reminder,
     Play.REPEAT: repeat,
     Play.LATE_REPEAT: late_repeat,

@@ -4,7 +4,7 @@ import base64
 import itertools
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,19 +18,24 @@ NUMBERS = tuple(E164(f"+447700900{tail:03d}") for tail in range(1000))
 _LEFT_FOR, _ANSWER_WITHIN = timedelta(days=90), timedelta(days=5)
 
 
-def registered(status_url: Endpoint | None = None, shared_secret: str = "") -> PlatformEntry:
+def registered(status_url: Endpoint | None = None, shared_secret: str = "", number_key: str = "") -> PlatformEntry:
     """Return how the sandbox asks, as a registration that says nothing of terms.
 
     Args:
         status_url: where the platform takes status queries; None: nowhere.
         shared_secret: ``whsec_…``; "" where it signs and verifies with keys alone.
+        number_key: ``whnk_…``; "" where numbers travel as themselves.
 
     Raises:
-        MapRefused: the secret has another form.
+        MapRefused: one of the two has another form.
     """
     about = {"id": "sandbox", "category": "social", "adapter": "manual", "contact": "the sandbox"}
-    table = {**about, "shared_secret": shared_secret}
+    table = {**about, "shared_secret": shared_secret, "number_key": number_key, "number_form": "keyed-hash" if number_key else "e164"}
     return replace(read_registration("the sandbox", table), status_url=status_url)
+
+
+#: The number that a test account is bound to where numbers travel as keyed hashes, and one that none is bound to.
+BOUND, FREE = NUMBERS[-1], NUMBERS[-2]
 
 
 class Inventor:
@@ -41,8 +46,11 @@ class Inventor:
 
     def items(self, count: int, *, reminder: bool = False) -> list[UnbindItem]:
         """Return that many items."""
+        return self.about(itertools.islice(self._numbers, count), reminder=reminder)
+
+    def about(self, numbers: Iterable[E164], *, reminder: bool = False) -> list[UnbindItem]:
+        """Return an item about each of some numbers."""
         now = datetime.now(UTC).replace(microsecond=0)
-        numbers = itertools.islice(self._numbers, count)
         return [UnbindItem(new_reference(), number, now - _LEFT_FOR, reminder, now + _ANSWER_WITHIN) for number in numbers]
 
 
