@@ -136,6 +136,7 @@ def _wire(settings: Settings, clock: Clock | None, db: Database, records: Record
         sign_tag=tags.sign,
         tag_signed=tags.signed,
         registered=registered,
+        unread_at_start=present.unread,
     )
     return Wired(installation, way.transport, records, Live(registered, lambda entry, _: entry, hubs=True), differences)
 

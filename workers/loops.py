@@ -105,7 +105,7 @@ class Relay:
         self._targets = targets
         self._holder = holder
         self._chores = chores
-        self._until_sweep = 0.0
+        self._sweep_at = 0.0
         self._renew_at = 0.0
         self._stop = asyncio.Event()
         #: Runs that closed lately and were dealt with; it forgets what Temporal no longer lists, so it never grows for ever.
@@ -123,10 +123,9 @@ class Relay:
             if self._stop.is_set() or not await asyncio.to_thread(self._leads):
                 return
             more = await self._relay()
-        self._until_sweep -= RELAY_EVERY
-        if self._until_sweep <= 0:
-            self._until_sweep = SWEEP_EVERY
-            await self.sweep()
+            if time.monotonic() >= self._sweep_at:  # between pages, too: a million wakes may take an hour
+                await self.sweep()
+                self._sweep_at = time.monotonic() + SWEEP_EVERY
 
     async def _relay(self) -> bool:
         """Tell one page; say whether there may be another worth telling now: after a failure there is not."""
@@ -140,14 +139,20 @@ class Relay:
         return len(due) == PAGE and not failed
 
     async def sweep(self) -> None:
-        """Wake what is stalled, keep dispatch alive, find what was terminated."""
+        """Wake what is stalled, do the chores, keep dispatch alive, find what was terminated; each whatever becomes of the others."""
+        for each in (self._wake_stalled_now, self._note_missing_now, *self._chores, self._keep_dispatch, self._replace_cut_off):
+            if not self._stop.is_set():
+                await _try(each)
+
+    async def _wake_stalled_now(self) -> None:
         await asyncio.to_thread(self._wake_stalled)
+
+    async def _note_missing_now(self) -> None:
         await asyncio.to_thread(self._note_missing)
+
+    async def _keep_dispatch(self) -> None:
         for target_id in list(self._targets):
             await telling.ensure_dispatch(self._client, target_id)
-        for chore in self._chores:
-            await _try(chore)
-        await self._replace_cut_off()
 
     async def _replace_cut_off(self) -> None:
         closed = await telling.cut_off(self._client, CLOSED_WITHIN)

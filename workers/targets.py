@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from fallow.domain.ports import Keeper
 from fallow.operations.installation import Installation
 from fallow.operations.looking_rounds import AskingAndLooking, LookingRounds
-from fallow.operations.sending import Rounds, Tally
+from fallow.operations.sending import Rounds
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.operations.wiping_rounds import WipingRounds
 
@@ -35,23 +35,11 @@ class Targets(Collection[str]):
         return len(self._installation.record_systems) + len(self._installation.platforms)
 
 
-class Resting:
-    """Implements ``sending.Rounds`` for a platform that is asked no more: its dispatch workflow goes on, and does nothing."""
-
-    lanes = 1
-
-    def __init__(self, platform_id: str) -> None:
-        """Rest at the platform of that id."""
-        self.target_id = platform_id
-
-    async def round(self, holder: str, fence: int, tally: Tally) -> bool:
-        """Find nothing to do."""
-        del holder, fence, tally
-        return False
-
-
 class LiveRounds(Mapping[str, Rounds]):
-    """The rounds of each target; those of a platform look its registration up themselves, each time they go round."""
+    """The rounds of each target; those of a platform look its registration up themselves, each time they go round.
+
+    At a platform that is asked no more they find nothing to do, and go on within a turn if it comes back.
+    """
 
     def __init__(self, installation: Installation, keeper: Keeper) -> None:
         """Wipe and unbind for ``installation``; ``keeper`` takes what the law keeps."""
@@ -67,9 +55,7 @@ class LiveRounds(Mapping[str, Rounds]):
         """
         if target_id in self._wiping:
             return self._wiping[target_id]
-        if target_id in self._installation.registered.present.decommissioned:
-            return Resting(target_id)
-        if target_id not in self._installation.platforms:
+        if target_id not in self:
             raise KeyError(target_id)
         if target_id not in self._unbinding:
             self._unbinding[target_id] = self._rounds_at(target_id)

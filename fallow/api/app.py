@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from fallow.api import problems
-from fallow.api.bounds import Lid
+from fallow.api.bounds import ROOM, Lid, Room
 from fallow.api.guard import Guard, Open, guarded
 from fallow.api.routes import ROUTES, Route
 from fallow.bootstrap import Wired
@@ -39,13 +39,13 @@ def create_app(wired: Wired, routes: Sequence[Route] = ROUTES) -> FastAPI:
     app.state.wired = wired
     app.state.desk = AnswerDesk(wired.installation)
     problems.register(app)
-    guard = Guard(wired.installation)
+    guard, room = Guard(wired.installation), Room(ROOM)
     for route in routes:
-        _add(app, guard, route)
+        _add(app, guard, room, route)
     return app
 
 
-def _add(app: FastAPI, guard: Guard, route: Route) -> None:
+def _add(app: FastAPI, guard: Guard, room: Room, route: Route) -> None:
     if route.policy is None:
         what = f"{route.method} {route.path} declares no policy; give it one in fallow/api/routes.py"
         raise PolicyMissing(what)
@@ -57,7 +57,7 @@ def _add(app: FastAPI, guard: Guard, route: Route) -> None:
         operation_id=route.endpoint.__name__,
         openapi_extra=_described(route),
         responses={"default": {"description": "A problem document (RFC 9457).", "content": {"application/problem+json": {}}}},
-        route_class_override=guarded(guard, route.policy, route.bounds),
+        route_class_override=guarded(guard, route.policy, route.bounds, room),
     )
 
 

@@ -4,6 +4,8 @@ No ASGI server bounds slow bodies by itself (measured: all kept one open for mor
 """
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -34,10 +36,37 @@ SMALL = Bounds(64 * 1024, 10.0)
 BATCH = Bounds(4 * 1024 * 1024, 30.0)
 #: A whole file over a slow line takes longer; whoever sends it was authenticated before its first byte was read.
 UPLOAD = Bounds(64 * 1024 * 1024, 120.0)
+#: Most bytes of batches that a process holds at once, from those that wait for their end to those that wait for the desk.
+ROOM = 16 * BATCH.most_bytes
 
 
-def bounded(scope: Scope, receive: Receive, bounds: Bounds) -> Receive:
-    """Return ``receive`` with a cap on bytes (413) and a deadline (408) for the body as a whole."""
+class Room:
+    """What all bodies of a kind may take together: anybody may begin to send one, and only a whole one can be verified."""
+
+    def __init__(self, most_bytes: int) -> None:
+        """Set ``most_bytes`` aside."""
+        self._left = most_bytes
+
+    @contextmanager
+    def held(self) -> Iterator[Callable[[int], None]]:
+        """Give what takes so many bytes more for a request (503 where there are none), and have them back when it is over."""
+        mine = 0
+
+        def take(octets: int) -> None:
+            nonlocal mine
+            if octets > self._left:
+                raise HTTPException(503, headers={"retry-after": "2", "connection": "close"})
+            self._left -= octets
+            mine += octets
+
+        try:
+            yield take
+        finally:
+            self._left += mine
+
+
+def bounded(scope: Scope, receive: Receive, bounds: Bounds, take: Callable[[int], None] = lambda _: None) -> Receive:
+    """Return ``receive`` with a cap on bytes (413) and a deadline (408) for the body as a whole; ``take`` is told of what came."""
     declared = Headers(scope=scope).get("content-length", "0")
     arrived = 0
     deadline: float | None = None
@@ -59,6 +88,7 @@ def bounded(scope: Scope, receive: Receive, bounds: Bounds) -> Receive:
         arrived += len(message.get("body", b""))
         if arrived > bounds.most_bytes:
             raise _too_long(bounds)
+        take(len(message.get("body", b"")))
         complete = not message.get("more_body", False)
         return message
 

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from fallow.api.bounds import Bounds, bounded
+from fallow.api.bounds import SMALL, Bounds, Room, bounded
 from fallow.api.problems import KeyNotAccepted
 from fallow.domain.errors import PersonRefused
 from fallow.domain.people import Action, Person
@@ -68,12 +68,20 @@ class Guard:
         raise KeyNotAccepted(what, remedy="send `Authorization: Bearer flw_…` with a key that is not revoked.")
 
 
-def guarded(guard: Guard, policy: Policy, bounds: Bounds) -> type[APIRoute]:
-    """Return the class of a route that admits nobody but ``policy``'s, and reads the body only after that, within ``bounds``."""
+def guarded(guard: Guard, policy: Policy, bounds: Bounds, room: Room) -> type[APIRoute]:
+    """Return the class of a route that admits nobody but ``policy``'s, and reads the body only after that, within ``bounds``.
+
+    Long bodies that anybody may send share ``room``; short ones don't, so that no batch keeps a single answer out.
+    """
+    shares = isinstance(policy, Open) and bounds.most_bytes > SMALL.most_bytes
 
     class GuardedRoute(APIRoute):
         async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-            await super().handle(scope, bounded(scope, receive, bounds), send)
+            if not shares:
+                await super().handle(scope, bounded(scope, receive, bounds), send)
+                return
+            with room.held() as take:
+                await super().handle(scope, bounded(scope, receive, bounds, take), send)
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             answer = super().get_route_handler()

@@ -47,6 +47,11 @@ STATUS: dict[type[FallowError], HTTPStatus] = {
     errors.PolicyRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.MapRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.SettingRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
+    # What we keep ourselves does not hold, or was asked for wrongly, which the API sees before.
+    errors.EvidenceRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.ProofRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.NoteRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.EntryRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.CommandRefused: HTTPStatus.CONFLICT,
     errors.GateRefused: HTTPStatus.CONFLICT,
     errors.PersonRefused: HTTPStatus.FORBIDDEN,
@@ -68,6 +73,7 @@ _HTTP: dict[int, tuple[str, str]] = {
     408: ("body-too-slow", "send the whole body at once."),
     413: ("body-too-long", "send at most 64 KiB; a batch of answers may have 4 MiB, a file 64 MiB."),
     415: ("media-type-refused", "send a file as text/csv and everything else as application/json."),
+    503: ("too-many-bodies", "send the same body again in a few seconds."),
 }
 
 _log = structlog.get_logger()

@@ -13,6 +13,8 @@
     ├── NotKnown                no such number, cycle, proposal, target
     ├── SignatureRefused        a message whose sender could not be proved
     ├── GateRefused             the evidence for RESELLABLE is not complete
+    ├── EvidenceRefused         what somebody was shown of the ledger does not hold
+    │   └── ProofRefused · NoteRefused · EntryRefused
     ├── SettingRefused          a setting, key or file of the installation is wrong
     ├── RequestRejected         a platform says that our request itself is wrong
     ├── WipeRefused             a record system refuses the change itself
@@ -119,6 +121,30 @@ class GateRefused(FallowError):
     """The evidence for RESELLABLE is not complete."""
 
     code = "gate-refused"
+
+
+class EvidenceRefused(FallowError):
+    """What somebody was shown of the ledger does not hold, whoever made it so."""
+
+    code = "evidence-refused"
+
+
+class ProofRefused(EvidenceRefused):
+    """A proof of the ledger's tree does not prove what it should, or can't be made."""
+
+    code = "proof-refused"
+
+
+class NoteRefused(EvidenceRefused):
+    """A signed text (a checkpoint, a change of keys) can't be read, says another thing than it must, or is not signed as it must be."""
+
+    code = "note-refused"
+
+
+class EntryRefused(EvidenceRefused):
+    """An entry of the ledger is not written in the one way that entries are."""
+
+    code = "entry-refused"
 
 
 class SettingRefused(FallowError):

@@ -1,10 +1,12 @@
 """Telling platforms that a number they were asked about has been sold: a row of the outbox for each, written with the sale.
 
-At least once: what breaks off in the middle is told again.
+At least once: what breaks off in the middle is told again. One process at a time tells a platform, under a lease; it is not fenced, for a
+repeat does no harm.
 """
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Iterable
 
 from sqlmodel import col, select
@@ -13,12 +15,15 @@ from fallow.domain.collecting import Announcing
 from fallow.domain.errors import MapRefused, RequestRejected
 from fallow.domain.number import E164
 from fallow.operations.installation import Installation
+from fallow.store import leases
 from fallow.store.engine import Tx
 from fallow.store.tables import CycleRow, OutboxRow
 
 #: Most numbers told in one visit.
 _PAGE = 50
 _KIND = "NumberResold:"
+#: What the lease's name has behind the platform's: no id of a platform ends so.
+_LEASE = "~announce"
 
 
 def owe(tx: Tx, installation: Installation, cycle_id: str, targets: Iterable[str]) -> None:
@@ -36,12 +41,29 @@ async def announce(installation: Installation, platform: Announcing) -> int:
     Raises:
         TargetUnavailable: it can't be told now.
     """
-    owed = await asyncio.to_thread(_owed, installation, platform.platform_id)
-    for outbox_id, number in owed:
-        with contextlib.suppress(RequestRejected):  # to repeat it would keep all later ones from being told
-            await platform.announce([number])
-        await asyncio.to_thread(_told, installation, outbox_id)
-    return len(owed)
+    told, holder = 0, secrets.token_hex(8)
+    try:
+        if await asyncio.to_thread(_leads, installation, platform.platform_id, holder):
+            for outbox_id, number in await asyncio.to_thread(_owed, installation, platform.platform_id):
+                if not await asyncio.to_thread(_leads, installation, platform.platform_id, holder):
+                    break
+                with contextlib.suppress(RequestRejected):  # to repeat it would keep all later ones from being told
+                    await platform.announce([number])
+                await asyncio.to_thread(_told, installation, outbox_id)
+                told += 1
+    finally:
+        await asyncio.to_thread(_give_back, installation, platform.platform_id, holder)
+    return told
+
+
+def _leads(installation: Installation, platform_id: str, holder: str) -> bool:
+    with installation.db.begin() as tx:
+        return leases.take(tx, platform_id + _LEASE, holder) is not None
+
+
+def _give_back(installation: Installation, platform_id: str, holder: str) -> None:
+    with installation.db.begin() as tx:
+        leases.give_back(tx, platform_id + _LEASE, holder)
 
 
 def _wants(installation: Installation, target_id: str) -> bool:

@@ -22,9 +22,10 @@ from fallow.store.exchanges import Direction, Exchange
 
 #: Most answers of a message that goes through the lane of short ones, and most answers and messages of a transaction; one always fits.
 SHORT = 100
-_MOST_ANSWERS, _MOST_MESSAGES = 2_000, 256
-#: Most messages that wait in a lane; further ones are sent away for a moment.
+_MOST_ANSWERS, _MOST_MESSAGES = 1_000, 256
+#: Most messages that wait in a lane, and most octets of them, one message apart; further ones are sent away for a moment.
 MOST_WAITING = 2_000
+MOST_OCTETS_WAITING = 64 * 1024 * 1024
 #: Refused messages of one platform that are logged at once, and how many more each second after that.
 _REFUSALS_AT_ONCE, _REFUSALS_PER_SECOND = 10.0, 0.2
 _MOST_NOTES = 200
@@ -81,6 +82,7 @@ class _Lane:
     def __init__(self, installation: Installation, at_once: int) -> None:
         self._installation = installation
         self._waiting = deque[_Entry]()
+        self._octets = 0
         self._notes = deque[Exchange](maxlen=_MOST_NOTES)
         self._lock = threading.Lock()
         self._idle = at_once
@@ -88,10 +90,12 @@ class _Lane:
 
     def put(self, entry: _Entry) -> None:
         with self._lock:
-            if len(self._waiting) >= MOST_WAITING:
+            octets = self._octets + len(entry.heard.delivery.body)
+            if len(self._waiting) >= MOST_WAITING or (self._waiting and octets > MOST_OCTETS_WAITING):
                 what = "More answers have come than can be applied at once."
                 raise TargetUnavailable(what, remedy="send the same message again in a few seconds.", retry_after=2.0)
             self._waiting.append(entry)
+            self._octets = octets
             self._set_to_work()
 
     def note(self, exchange: Exchange) -> None:
@@ -122,6 +126,7 @@ class _Lane:
                 if group and answers > _MOST_ANSWERS:
                     break
                 group.append(self._waiting.popleft())
+                self._octets -= len(group[-1].heard.delivery.body)
             notes = list(self._notes)
             self._notes.clear()
             self._idle += not group and not notes

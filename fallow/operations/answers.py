@@ -168,13 +168,14 @@ class _Application:
             mine = row is not None and row.cycle_id in self._cycles and row.target_id in speaker.speaks_for
             results[reference] = "accepted" if mine else "unknown"
             if row is not None and mine:
+                row.asked = heard.asked
                 self._answer(self._cycles[row.cycle_id], row, outcome, evidence, reasons.get(reference))
         return canonical({"answers": results})
 
     def _answer(self, cycle: Standing, row: Owed, outcome: Outcome, evidence: str, reason: RefusalReason | None) -> None:
         if cycle.state in _OVER:
             return
-        contradicted = Attention(Reason.PLATFORM_CONTRADICTED, row.target_id) in cycle.attention
+        contradicted = bool(cycle.attention) and Attention(Reason.PLATFORM_CONTRADICTED, row.target_id) in cycle.attention
         change = move(row.status, outcome, contradicted=contradicted)
         if change.status is not None:
             self._move(cycle, row, change.status, shown(outcome), evidence)

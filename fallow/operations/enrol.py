@@ -13,6 +13,7 @@ from sqlmodel import col, func, select
 
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.claims import Ground
+from fallow.domain.commitment import commit
 from fallow.domain.cycle import CycleRef
 from fallow.domain.explanation import explain
 from fallow.domain.lifecycle import State
@@ -230,6 +231,7 @@ def begin_cycle(
         batch_id=cycle.batch_id,
         jitter_seconds=jitter.total_seconds(),
         denials=_denials_brought(tx, number, cycle),
+        commitment=commit(installation.vault.open(number), installation.vault.salt(cycle.cycle_id)),
     )
     holders.begin(tx, installation.wrapping, cycle.cycle_id, subscription)
     return cycle

@@ -57,6 +57,7 @@ class Installation:
         sign_tag: signs a tag's digest; returns (signature, public key).
         tag_signed: tells whether (digest, signature) is ours.
         registered: the registry of platforms, from which ``platforms``, ``paces`` and ``speakers`` follow.
+        unread_at_start: those whose registration could not be read when ``policy`` was.
     """
 
     db: Database
@@ -73,15 +74,23 @@ class Installation:
     sign_tag: Callable[[str], tuple[str, str]]
     tag_signed: Callable[[str, str], bool]
     registered: Registered
+    unread_at_start: frozenset[str] = frozenset()
 
     def policy_to_freeze(self) -> Policy:
         """Return the policy for a new cycle.
 
         Raises:
-            PolicyRefused: it names a platform that was decommissioned since this process started.
+            PolicyRefused: it names a platform that was decommissioned since this process started, or was read without one whose
+                registration can't be read: that platform's word would be missing, and nobody would miss it.
         """
         gone = sorted(self.policy.platforms.keys() & self.registered.present.decommissioned)
         if gone:
             what = f"The policy {self.policy.policy_id} was read while {', '.join(gone)} was still asked, which was decommissioned since."
             raise PolicyRefused(what, remedy="take it out of the policy if that names it, and restart the API and the workers.")
+        left_out = sorted((self.unread_at_start | self.registered.present.unread) - self.policy.platforms.keys())
+        if left_out:
+            what = f"The policy {self.policy.policy_id} was read while the registration of {', '.join(left_out)} can't be read."
+            raise PolicyRefused(
+                what, remedy="restore `platforms.key`, or register the platform again; then restart the API and the workers."
+            )
         return self.policy

@@ -9,6 +9,7 @@ is sold.
 from collections.abc import Iterable
 from datetime import timedelta
 
+from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import CommandRefused
 from fallow.domain.lifecycle import State
 from fallow.domain.obligations import Status
@@ -76,7 +77,10 @@ def look_again(tx: Tx, installation: Installation, cycle: CycleRow) -> None:
 
 
 def forget_strayed(installation: Installation, most: int) -> int:
-    """Forget a page of looks at platforms that offer no status query any more, and wake the cycles that waited; return how many."""
+    """Forget a page of looks at platforms that offer no status query any more, and wake the cycles that waited; return how many.
+
+    Who was called because such a platform said nothing of what it had cleared has nothing left to do.
+    """
     looking = looking_now(installation)
     with installation.db.read() as tx:
         strayed = looks.strayed(tx, looking, most)
@@ -86,6 +90,8 @@ def forget_strayed(installation: Installation, most: int) -> int:
         for row in cycles.lock(tx, [cycle_id for cycle_id, _ in strayed]):
             gone = {target_id for cycle_id, target_id in strayed if cycle_id == row.cycle_id}
             looks.keep_only(tx, row.cycle_id, set(looks.of_cycle(tx, row.cycle_id)) - gone)
+            settled = [each.target_id for each in obligations.of_cycle(tx, row.cycle_id) if each.status == Status.DISCHARGED]
+            cycles.clear_attention(tx, row, {Attention(Reason.PLATFORM_SILENT, each) for each in gone.intersection(settled)})
             if cycles.facts(row).active:
                 cycles.wake(tx, row)
     return len(strayed)

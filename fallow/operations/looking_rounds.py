@@ -109,10 +109,12 @@ class _LookingRound:
     def _claim(self, holder: str, fence: int) -> list[Due]:
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, holder, fence)
-            rows = targets.lock(tx, self.target_id, TargetKind.PLATFORM), self._query_row(tx)
-            most = min(targets.allowance(tx, each, self._pace.rate_per_second, self._pace.batch) for each in rows)
+            platform, query = targets.lock(tx, self.target_id, TargetKind.PLATFORM), self._query_row(tx)
+            pace = self._pace.rate_per_second, self._pace.batch
+            # No query closes the platform's breaker: after the last request has failed, every query would be a probe for ever.
+            most = min(targets.allowance(tx, platform, *pace, probing=False), targets.allowance(tx, query, *pace))
             due = looks.claim(tx, self.target_id, most, CLAIM_FOR) if most else []
-            for each in rows if due else ():
+            for each in (platform, query) if due else ():
                 each.tokens -= len(due)
             return due
 

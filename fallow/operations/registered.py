@@ -17,7 +17,6 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from fallow.domain.errors import FallowError
 from fallow.platforms.adapters.catalogue import Way, offers_look
@@ -74,9 +73,11 @@ class Era:
 
     def speaker(self, platform_id: str) -> Speaker | None:
         """Return who may speak under an id in this time."""
+        entry = self.entries.get(platform_id)
+        if entry is None:
+            return None  # not remembered: anybody makes up as many ids as they like
         if platform_id not in self._speakers:
-            entry = self.entries.get(platform_id)
-            self._speakers[platform_id] = None if entry is None else speaker_of(entry, self.entries)
+            self._speakers[platform_id] = speaker_of(entry, self.entries)
         return self._speakers[platform_id]
 
     @cached_property
@@ -145,7 +146,7 @@ class Registered:
     def _look_in_any_weather(self) -> None:
         try:
             self._look()
-        except SQLAlchemyError as error:  # an outage makes nothing unknown that was known
+        except Exception as error:  # noqa: BLE001 - whatever it is makes nothing unknown that was known, nor ends who follows the registry
             _log.warning("registry not read, to be tried again", reason=type(error).__name__)
             self._look_at = self._seconds() + LOOK_EVERY
 
@@ -184,8 +185,9 @@ class Registered:
         try:
             read = self.bodies.read(row.body)
             entry = read_registration(f"revision {row.revision} of the platform {row.platform_id}", read.table)
-        except FallowError as error:
-            _log.error("registration can't be read", platform_id=row.platform_id, revision=row.revision, what=error.what)
+        except Exception as error:  # noqa: BLE001 - also a body that is no registration at all
+            what = error.what if isinstance(error, FallowError) else type(error).__name__
+            _log.error("registration can't be read", platform_id=row.platform_id, revision=row.revision, what=what)
             return Revision(row.active_from, None, decommissioned=False)
         return Revision(row.active_from, entry, read.decommissioned)
 

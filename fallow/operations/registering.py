@@ -25,7 +25,7 @@ from fallow.operations.registration_rules import (
     standings,
 )
 from fallow.platforms.platform_map import PlatformEntry
-from fallow.platforms.verification_ping import UNPINGED, demand_writable, ping
+from fallow.platforms.verification_ping import demand_writable, is_pinged, ping
 from fallow.platforms.verifying import VerifyingKey
 from fallow.store import registry
 from fallow.store.engine import Tx
@@ -108,7 +108,7 @@ class Registering:
         person.demand(Action.PROPOSE)
         proposed, served_by, keys = await asyncio.to_thread(self._to_ping, proposal_id)
         try:
-            if proposed.entry.adapter in UNPINGED:
+            if not is_pinged(proposed.entry):
                 signed_by = await asyncio.to_thread(_try_folder, proposed.entry)
             else:
                 signed_by = (await ping(served_by, keys, self._registered.way, opaque("ch_"))).fingerprint
@@ -297,7 +297,7 @@ def _demand_second(tx: Tx, person: Person, row: PlatformProposalRow) -> None:
 
 
 def _demand_pinged(tx: Tx, row: PlatformProposalRow, entry: PlatformEntry) -> None:
-    if entry.adapter in UNPINGED:
+    if not is_pinged(entry):
         _try_folder(entry)
     elif row.pinged_at is None or tx.now - row.pinged_at > PING_COUNTS_FOR:
         what = f"The endpoint of {entry.platform_id} has not proved its key within the last day."

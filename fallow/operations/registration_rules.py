@@ -5,6 +5,7 @@ that two have had would let one speak for the other. And a key that a platform g
 because it got lost. Both are judged over all revisions there ever were.
 """
 
+import base64
 import posixpath
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -174,13 +175,13 @@ def demand_own_keys(tx: Tx, registered: Registered, entry: PlatformEntry, table:
     Raises:
         MapRefused: naming whose it is.
     """
-    wanted = set(_keys(table))
+    wanted = set(keys_of(table))
     if registered.way.signing_key.public in entry.public_keys:
         what = f"{entry.platform_id} names the engine's own key, so that our requests would pass for its answers."
         raise MapRefused(what, remedy="name the platform's public key.")
     had, has = set[str](), set[str]()
     for row in registry.revisions(tx):
-        keys = set(_keys(_opened(registered.bodies, row.body)))
+        keys = set(keys_of(_opened(registered.bodies, row.body)))
         if row.platform_id != entry.platform_id and keys & wanted:
             what = f"{entry.platform_id} names a key or secret that {row.platform_id} has or had."
             raise MapRefused(what, remedy="let each platform and hub make its own, and use it nowhere else.")
@@ -191,8 +192,13 @@ def demand_own_keys(tx: Tx, registered: Registered, entry: PlatformEntry, table:
         raise MapRefused(what, remedy="let it make a new one: one that was given up may have been lost to somebody.")
 
 
-def _keys(table: Table) -> list[str]:
-    return [*map(str, table.get("public_keys", [])), *(str(table[name]) for name in SECRETS if table.get(name))]
+def keys_of(table: Table) -> list[str]:
+    """Return a registration's public keys and secrets, each such that what works as the same key is equal.
+
+    HMAC fills a key up with zeros (RFC 2104), so a secret with zeros behind it is no other secret; nor is it one with another prefix.
+    """
+    secrets = (str(table[name]).partition("_")[2] for name in SECRETS if table.get(name))
+    return [*map(str, table.get("public_keys", [])), *(base64.b64decode(each).rstrip(b"\0").hex() for each in secrets)]
 
 
 def _readable(bodies: Bodies, body: str) -> Registration | None:

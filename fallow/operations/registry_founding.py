@@ -14,7 +14,7 @@ from typing import Any
 from sqlmodel import select
 
 from fallow.domain.errors import MapRefused
-from fallow.domain.registration import FILE, FOUNDING, SECRETS
+from fallow.domain.registration import FILE, FOUNDING
 from fallow.operations.registered import Registered
 from fallow.operations.registering import Proposed, note_revision
 from fallow.operations.registration_rules import (
@@ -24,6 +24,7 @@ from fallow.operations.registration_rules import (
     demand_own_keys,
     demand_reachable,
     demand_unneeded,
+    keys_of,
     read_table,
     standings,
 )
@@ -153,8 +154,8 @@ def demand_keys_apart(path: Path, read: Read) -> None:
         MapRefused: naming the two.
     """
     owners = dict[str, str]()
-    for platform_id, (entry, table) in read.items():
-        for key in (*(key.text for key in entry.public_keys), *(str(table[name]) for name in SECRETS if table.get(name))):
+    for platform_id, (_, table) in read.items():
+        for key in keys_of(table):
             if owners.setdefault(key, platform_id) != platform_id:
                 what = f"{path}: {platform_id} and {owners[key]} have a key or secret in common."
                 raise MapRefused(what, remedy="let each platform and hub make its own: an answer is bound to its platform by the key.")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import FallowError, LeaseLost, RequestRejected
 from fallow.domain.obligations import Outcome, Status, TargetKind
@@ -20,6 +22,13 @@ from fallow.store import cycles, exchanges, leases, obligations, targets
 from fallow.store.engine import Tx
 from fallow.store.obligations import Due
 from fallow.store.tables import CycleRow
+
+#: Failures of one number in a row after which it may be the number, not an hour of the platform: its rests have grown to the longest.
+FAILS_FOR_LONG = 10
+#: What came of an attempt at a number whose row was altered.
+NUMBER_UNREADABLE = "number-unreadable"
+
+_log = structlog.get_logger()
 
 Said = Sequence[tuple[str, Outcome]]
 
@@ -36,6 +45,11 @@ class _Lease:
     def pace(self) -> Pace:
         """How the platform wants to be asked, as it was when the round began."""
         return self.reached.pace
+
+    @property
+    def silent_for(self) -> timedelta:
+        """How long a platform that takes every request may leave it unanswered before a person is asked."""
+        return timedelta(seconds=self.pace.remind_after * (self.pace.reminders + 1))
 
 
 class UnbindingRounds:
@@ -62,9 +76,11 @@ class UnbindingRounds:
         if reached is None:
             return False
         lease = _Lease(holder, fence, reached)
-        asked = await asyncio.to_thread(self._claim, lease)
+        asked, lost = await asyncio.to_thread(self._claim, lease)
+        if lost:
+            await asyncio.to_thread(self._set_aside, lease, lost)
         if not asked:
-            return False
+            return bool(lost)
         spent = [each for each, _ in asked if each.asked > lease.pace.reminders]
         if getattr(reached.platform, "by_hand", False):
             await asyncio.to_thread(self._give_up, lease, [each for each, _ in asked], Reason.PLATFORM_BY_HAND)
@@ -96,13 +112,14 @@ class UnbindingRounds:
             tally.failed += len(due)
             await asyncio.to_thread(self._failed, lease, request, failed)
 
-    def _claim(self, lease: _Lease) -> list[tuple[Due, UnbindItem]]:
+    def _claim(self, lease: _Lease) -> tuple[list[tuple[Due, UnbindItem]], list[Due]]:
+        """Return what is to be asked, and what can't be because the row of its number was altered."""
         with self._db.begin() as tx:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
             target = targets.lock(tx, self.target_id, TargetKind.PLATFORM)
             most = targets.allowance(tx, target, lease.pace.rate_per_second, lease.pace.batch)
             if not most:
-                return []
+                return [], []
             self._new_first = not self._new_first
             due = obligations.claim(
                 tx,
@@ -114,16 +131,28 @@ class UnbindingRounds:
                 answer_within=timedelta(seconds=lease.pace.answer_within),
             )
             target.tokens -= len(due)
-            numbers = self._vault.reveal(tx, [each.number_id for each in due])
-            return [
-                (
-                    each,
-                    UnbindItem(
-                        each.reference, numbers[each.number_id], each.disconnected_at, reminder=each.asked > 0, deadline=each.deadline_at
-                    ),
-                )
-                for each in due
-            ]
+            numbers = self._vault.readable(tx, [each.number_id for each in due])
+        found = [(each, numbers[each.number_id]) for each in due if each.number_id in numbers]
+        items = [
+            (each, UnbindItem(each.reference, number, each.disconnected_at, reminder=each.asked > 0, deadline=each.deadline_at))
+            for each, number in found
+        ]
+        return items, [each for each in due if each.number_id not in numbers]
+
+    def _set_aside(self, lease: _Lease, lost: Sequence[Due]) -> None:
+        """Try again later what can't be asked, and call a person for it at last; the platform has no part in it."""
+        cycle_ids = [each.cycle_id for each in lost]
+
+        def write(tx: Tx) -> None:
+            leases.demand(tx, self.target_id, lease.holder, lease.fence)
+            obligations.lock_cycles_of(tx, cycle_ids)
+            again = {each.cycle_id: tx.now + backoff(each.failures, self._chance) for each in lost}
+            obligations.postpone(tx, self.target_id, again, failed=True, alone=True)
+            obligations.note_attempts(tx, self.target_id, cycle_ids, NUMBER_UNREADABLE)
+            self._call_a_person(tx, lease, [each.cycle_id for each in lost if each.failures + 1 >= FAILS_FOR_LONG])
+
+        self._db.once_more(write)
+        _log.error("numbers can't be read", platform_id=self.target_id, count=len(lost))
 
     def _still_wanted(self, lease: _Lease, due: Sequence[Due]) -> list[Due]:
         """Look once more just before asking: this process may have been paused since it claimed, and a hold placed."""
@@ -138,15 +167,16 @@ class UnbindingRounds:
 
         def write(tx: Tx) -> int:
             leases.demand(tx, self.target_id, lease.holder, lease.fence)
-            obligations.lock_cycles_of(tx, cycle_ids)
+            if len({reference for reference, _ in said}) < len(cycle_ids):  # else all are locked as they are answered
+                obligations.lock_cycles_of(tx, cycle_ids)
             if delivery is not None:
                 apply_delivery(tx, self._installation, delivery.speaker_id or self.target_id, delivery, said, asked=True)
             again_at = tx.now + timedelta(seconds=lease.pace.remind_after)
-            obligations.postpone(tx, self.target_id, dict.fromkeys(cycle_ids, again_at), failed=False)
+            unanswered = obligations.postpone(tx, self.target_id, dict.fromkeys(cycle_ids, again_at), failed=False)
             obligations.note_attempts(tx, self.target_id, cycle_ids, result)
             targets.succeeded(targets.lock(tx, self.target_id, TargetKind.PLATFORM))
             exchanges.note(tx, [request.exchange(self.target_id, result)])
-            return len(cycle_ids) - obligations.count_open(tx, self.target_id, cycle_ids)
+            return len(cycle_ids) - unanswered
 
         return self._db.once_more(write)
 
@@ -193,9 +223,19 @@ class UnbindingRounds:
             # One instant for all: what failed together halves together, and does not come back one by one.
             again_at = tx.now + backoff(max(each.failures for each in due), self._chance)
             obligations.postpone(tx, self.target_id, {each.cycle_id: again_at for each in due}, failed=True)
+            self._call_a_person(tx, lease, [each.cycle_id for each in due if each.failures + 1 >= FAILS_FOR_LONG])
             self._note_failure(tx, request, error)
 
         self._db.once_more(write)
+
+    def _call_a_person(self, tx: Tx, lease: _Lease, cycle_ids: Sequence[str]) -> None:
+        """Have somebody look at a number that no request comes through with, while others' may; it is asked about all the same."""
+        silent, still = Attention(Reason.PLATFORM_SILENT, self.target_id), obligations.still_open(tx, self.target_id, cycle_ids)
+        for cycle in cycles.lock(tx, still):
+            if tx.now - cycle.state_at >= lease.silent_for and silent not in cycles.facts(cycle).attention:
+                cycles.raise_attention(tx, cycle, silent)
+                if cycles.facts(cycle).active:
+                    cycles.wake(tx, cycle)  # its workflow shows it in Temporal's lists
 
     def _note_failure(self, tx: Tx, request: Outgoing[Due], error: FallowError) -> None:
         obligations.note_attempts(tx, self.target_id, [each.cycle_id for each in request.due], error.code)

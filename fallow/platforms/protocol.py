@@ -35,6 +35,8 @@ _WORDS = {**{str(outcome): outcome for outcome in SAYABLE}, **_OLDER}
 
 _REFERENCE = re.compile(r"ref_[a-z2-7]{26}\Z", re.ASCII)
 _NEEDED, _ALLOWED = {"reference", "outcome"}, {"reference", "outcome", "reason"}
+_STRANGE_KEYS = "has keys other than `reference`, `outcome` and `reason`"
+_MISSING_KEYS = "holds an answer without exactly `reference` and `outcome`, and `reason` where it refuses"
 # Possessive, and a string that never ends counts to the end: a body of quotes alone must not take a second look at each of them.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -143,10 +145,9 @@ def _depth(body: bytes) -> int:
 
 
 def _answer(said: object) -> Answer:
-    if isinstance(said, dict) and said.keys() - _ALLOWED:
-        raise _malformed("has keys other than `reference`, `outcome` and `reason`")
-    if not isinstance(said, dict) or not _NEEDED <= said.keys() <= _ALLOWED:
-        raise _malformed("holds an answer without exactly `reference` and `outcome`, and `reason` where it refuses")
+    if not isinstance(said, dict) or (said.keys() != _NEEDED and not _NEEDED <= said.keys() <= _ALLOWED):
+        strange = isinstance(said, dict) and said.keys() - _ALLOWED
+        raise _malformed(_STRANGE_KEYS if strange else _MISSING_KEYS)
     reference, outcome = said["reference"], said["outcome"]
     if not isinstance(reference, str) or not _REFERENCE.match(reference):
         raise _malformed("holds a reference of another form than the request's")

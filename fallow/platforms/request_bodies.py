@@ -6,6 +6,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from fallow.domain.number import E164
@@ -71,6 +72,7 @@ def _number(entry: PlatformEntry, number: E164) -> dict[str, str]:
     return {"number": number.text}
 
 
+@lru_cache(maxsize=64)  # the same few in all items of a batch
 def _instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 

@@ -21,6 +21,7 @@ from typing import ClassVar, NamedTuple, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from fallow.domain.curve import is_weak
 from fallow.domain.errors import AnswerMalformed, SettingRefused, SignatureRefused
 from fallow.domain.ports import SignedDelivery
 from fallow.platforms.verifying import VerifyingKey
@@ -46,19 +47,6 @@ _LONGEST_SIGNATURE_HEADER = 2048
 _ID = re.compile(r"msg_(?=[0-9]*[A-Za-z])[A-Za-z0-9]{16,64}\Z", re.ASCII)
 _NUMBER_LIKE = re.compile(r"[0-9]{7}", re.ASCII)
 _TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}\Z", re.ASCII)
-# Points of small order (sign bit cleared), RFC 7748 section 7 and RFC 8032 section 5.1.7: under such a "key" anybody can sign.
-_WEAK_KEYS = frozenset(
-    bytes.fromhex(text)
-    for text in (
-        "00" * 32,
-        "01" + "00" * 31,
-        "ec" + "ff" * 30 + "7f",
-        "ed" + "ff" * 30 + "7f",
-        "ee" + "ff" * 30 + "7f",
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +68,7 @@ class PublicKey:
             SettingRefused: another form, another length, or a weak key.
         """
         raw = _key_bytes(text, _PUBLIC_PREFIX)
-        if raw is None or len(raw) != _KEY_BYTES or _is_weak(raw):
+        if raw is None or len(raw) != _KEY_BYTES or is_weak(raw):
             what = "A public key is not `whpk_` followed by the base64 of 32 sound bytes."
             raise SettingRefused(what, remedy="ask its owner for their Ed25519 public key in the form whpk_….")
         return cls(raw)
@@ -310,10 +298,6 @@ def _strict_base64(text: str) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     return raw if base64.b64encode(raw).decode() == text else None
-
-
-def _is_weak(raw: bytes) -> bool:
-    return raw[:-1] + bytes([raw[-1] & 0x7F]) in _WEAK_KEYS
 
 
 def _refusal() -> SignatureRefused:

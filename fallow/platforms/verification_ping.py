@@ -23,6 +23,11 @@ PING_TYPE = "fallow.ping.v1"
 UNPINGED = frozenset({"file-drop", "manual", "rsa-notify", "shared-signals"})
 
 
+def is_pinged(entry: PlatformEntry) -> bool:
+    """Tell whether an entry is pinged: whoever is reached over a hub is, there, whatever its own adapter."""
+    return bool(entry.via) or entry.adapter not in UNPINGED
+
+
 async def ping(served_by: PlatformEntry, keys: Sequence[VerifyingKey], way: Way, challenge: str) -> VerifyingKey:
     """Send the ping to an entry's endpoint; return which of ``keys`` signed the answer.
 

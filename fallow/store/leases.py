@@ -10,6 +10,8 @@ from fallow.store.engine import Tx
 from fallow.store.tables import LeaseRow
 
 LEASE_FOR = timedelta(seconds=8)
+#: A transaction reads the clock before it waits for the row: as long as that wait (see ``engine``), a renewal may be younger than its now.
+_WAITS_FOR = timedelta(seconds=30)
 
 
 def take(tx: Tx, name: str, holder: str) -> int | None:
@@ -19,7 +21,7 @@ def take(tx: Tx, name: str, holder: str) -> int | None:
         return _take_first(tx, name, holder)
     if row.holder != holder:
         # Further away than any lease lasts: the clock was set back, and nobody would get it for as long as that.
-        if tx.now < row.until <= tx.now + LEASE_FOR:
+        if tx.now < row.until <= tx.now + LEASE_FOR + _WAITS_FOR:
             return None
         row.holder, row.fence = holder, row.fence + 1
     row.until = tx.now + LEASE_FOR

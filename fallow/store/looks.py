@@ -13,6 +13,7 @@ from sqlmodel import col, func, select
 from fallow.domain.lifecycle import State
 from fallow.store import obligations
 from fallow.store.engine import Tx
+from fallow.store.sets import among
 from fallow.store.tables import CycleRow, LookRow, ObligationRow
 from fallow.store.targets import is_paused
 
@@ -129,8 +130,10 @@ def claim(tx: Tx, target_id: str, most: int, for_: timedelta) -> list[Due]:
 
 def give_back_claims(tx: Tx, target_id: str) -> None:
     """Make due at once what a sender that died had claimed; called by the next one as it takes the lease."""
-    lost = update(LookRow).where(col(LookRow.target_id) == target_id, col(LookRow.claimed).is_(True))
-    tx.session.exec(lost.values(claimed=False, due_at=tx.now).execution_options(synchronize_session=False))
+    claimed = select(LookRow.cycle_id).where(LookRow.target_id == target_id, col(LookRow.claimed).is_(True))
+    lost = list(tx.session.exec(claimed.with_for_update(skip_locked=True)))  # waits for nobody: its cycles are not locked
+    given_back = update(LookRow).where(col(LookRow.target_id) == target_id, among(tx, LookRow.cycle_id, lost))
+    tx.session.exec(given_back.values(claimed=False, due_at=tx.now).execution_options(synchronize_session=False))
 
 
 def late(tx: Tx, target_id: str, since: datetime, most: int) -> list[Due]:

@@ -3,9 +3,26 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Row, case, false, func, insert, literal, literal_column, or_, true, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Insert,
+    Row,
+    Text,
+    bindparam,
+    case,
+    false,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    true,
+    update,
+)
 from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
@@ -18,6 +35,7 @@ from fallow.domain.obligations import Obligation, Outcome, Status, TargetKind
 from fallow.store import cycles
 from fallow.store.columns import Instant
 from fallow.store.engine import Tx
+from fallow.store.given import bound_list, dialect_of, listed
 from fallow.store.sets import among
 from fallow.store.tables import AttemptRow, CycleRow, ObligationRow
 from fallow.store.targets import is_paused
@@ -174,27 +192,34 @@ def _put_out_of_sight(tx: Tx, target_id: str, cycle_ids: Sequence[str], until: d
     _change(tx, target_id, cycle_ids, values)
 
 
-def _change(tx: Tx, target_id: str, cycle_ids: Iterable[str], values: Mapping[str, Any]) -> None:
-    """Write the same into the obligations of these cycles at one target, in one statement; rows that are loaded do not see it."""
-    mine = col(ObligationRow.target_id) == target_id, among(tx, ObligationRow.cycle_id, cycle_ids)
-    tx.session.execute(update(ObligationRow).where(*mine).values(**values), execution_options=_UNSEEN)
+def _change(tx: Tx, target_id: str, cycle_ids: Iterable[str], values: Mapping[str, Any], *where: ColumnElement[bool]) -> int:
+    """Write the same into the obligations of these cycles at one target, in one statement, and count them; loaded rows don't see it."""
+    mine = col(ObligationRow.target_id) == target_id, among(tx, ObligationRow.cycle_id, cycle_ids), *where
+    changed = tx.session.execute(update(ObligationRow).where(*mine).values(**values), execution_options=_UNSEEN)
+    return cast("CursorResult[Any]", changed).rowcount
 
 
 def give_back_claims(tx: Tx, target_id: str) -> None:
     """Make due at once what a sender that died had claimed; called by the next one as it takes the lease."""
-    query = select(ObligationRow.cycle_id).where(
-        ObligationRow.target_id == target_id, ObligationRow.status == Status.OPEN, col(ObligationRow.claimed).is_(True)
-    )
-    _change(tx, target_id, list(tx.session.exec(query.with_for_update(skip_locked=True))), {"claimed": False, "due_at": tx.now})
+    _unclaim(tx, target_id, _claimed(target_id))
 
 
 def unclaim(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> None:
     """Give back what was claimed and is not wanted now: as soon as it is wanted again it is due, not only when the claim runs out."""
     unwanted = list(cycle_ids)
     if unwanted:
-        mine = col(ObligationRow.target_id) == target_id, among(tx, ObligationRow.cycle_id, unwanted)
-        still = col(ObligationRow.status) == Status.OPEN, col(ObligationRow.claimed).is_(True)
-        tx.session.execute(update(ObligationRow).where(*mine, *still).values(claimed=False, due_at=tx.now), execution_options=_UNSEEN)
+        _unclaim(tx, target_id, _claimed(target_id).where(among(tx, ObligationRow.cycle_id, unwanted)))
+
+
+def _claimed(target_id: str) -> SelectOfScalar[str]:
+    query = select(ObligationRow.cycle_id).where(ObligationRow.target_id == target_id, ObligationRow.status == Status.OPEN)
+    return query.where(col(ObligationRow.claimed).is_(True))
+
+
+def _unclaim(tx: Tx, target_id: str, claimed: SelectOfScalar[str]) -> None:
+    # Rows of cycles that are not locked: to wait for one with others in hand would be a deadlock with whoever moves both. What is
+    # left out is being answered, or comes back when its claim runs out.
+    _change(tx, target_id, list(tx.session.exec(claimed.with_for_update(skip_locked=True))), {"claimed": False, "due_at": tx.now})
 
 
 def _owed_before(after: Collection[str]) -> ColumnElement[bool]:
@@ -271,13 +296,19 @@ def owed_by_target(tx: Tx) -> dict[str, Backlog]:
 
 def note_attempts(tx: Tx, target_id: str, cycle_ids: Iterable[str], result: str) -> None:
     """Write one attempt row each, in one statement; ``result`` is a short code, never free text."""
-    same = literal(target_id), literal(tx.now, Instant), literal(result)
-    rows = select_columns(col(CycleRow.cycle_id), *same).where(among(tx, CycleRow.cycle_id, cycle_ids))
-    tx.session.execute(insert(AttemptRow).from_select(["cycle_id", "target_id", "at", "result"], rows))
+    same = {"target_id": target_id, "at": tx.now, "result": result}
+    tx.session.connection().execute(_attempting(dialect_of(tx)), {**bound_list(cycle_ids), **same})
 
 
-def postpone(tx: Tx, target_id: str, until: Mapping[str, datetime | None], *, failed: bool, alone: bool = False) -> None:
-    """Set when each cycle's obligation at a target is due next, after a failure or after a successful request.
+@cache
+def _attempting(dialect: str) -> Insert:
+    same = bindparam("target_id", type_=Text()), bindparam("at", type_=Instant()), bindparam("result", type_=Text())
+    rows = select_columns(listed(dialect, "cycle_id").c.cycle_id, *same)
+    return insert(AttemptRow).from_select(["cycle_id", "target_id", "at", "result"], rows)
+
+
+def postpone(tx: Tx, target_id: str, until: Mapping[str, datetime | None], *, failed: bool, alone: bool = False) -> int:
+    """Set when what is still open at a target is due next, after a failure or a request that was taken; return how many that are.
 
     One statement for each instant; what came of the same request has the same one.
     """
@@ -286,10 +317,11 @@ def postpone(tx: Tx, target_id: str, until: Mapping[str, datetime | None], *, fa
         counts = {"failures": ObligationRow.failures + 1}
     if alone:
         counts["alone"] = True
+    still_open, postponed = col(ObligationRow.status) == Status.OPEN, 0
     for instant in set(until.values()):
-        due_at = case((col(ObligationRow.status) == Status.OPEN, literal(instant, Instant)), else_=col(ObligationRow.due_at))
         mine = [cycle_id for cycle_id, each in until.items() if each == instant]
-        _change(tx, target_id, mine, {**counts, "claimed": False, "due_at": due_at})
+        postponed += _change(tx, target_id, mine, {**counts, "claimed": False, "due_at": instant}, still_open)
+    return postponed
 
 
 def rest(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> None:
@@ -301,12 +333,6 @@ def lock_cycles_of(tx: Tx, cycle_ids: Iterable[str]) -> None:
     """Lock the cycles whose obligations are about to change, in id order as everybody does, without reading them."""
     locked = select(CycleRow.cycle_id).where(among(tx, CycleRow.cycle_id, cycle_ids)).order_by(CycleRow.cycle_id).with_for_update()
     tx.session.exec(select(func.count()).select_from(locked.subquery())).one()
-
-
-def count_open(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> int:
-    """Return how many of the cycles have an open obligation at a target."""
-    query = select(func.count()).where(ObligationRow.target_id == target_id, ObligationRow.status == Status.OPEN)
-    return tx.session.exec(query.where(among(tx, ObligationRow.cycle_id, cycle_ids))).one()
 
 
 def still_open(tx: Tx, target_id: str, cycle_ids: Iterable[str]) -> set[str]:

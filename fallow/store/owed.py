@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, func, null, select, update
+from sqlalchemy import ColumnElement, Select, Update, bindparam, case, func, null, select, update
 
 from fallow.domain.obligations import Outcome, Status
 from fallow.store.engine import Tx
@@ -14,6 +14,8 @@ from fallow.store.standings import Standing, forget, lock, locking
 from fallow.store.tables import ObligationRow
 
 _obligations = ObligationRow.__table__  # type: ignore[attr-defined]
+#: What is written of one that was moved.
+_MOVED: dict[str, type] = {**dict.fromkeys(("reference", "status", "outcome", "evidence"), str), "asked": bool}
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class Owed:
         still_open: how many obligations of its cycle are not discharged, itself included, as read.
         outcome: what settled it; only of one that was moved.
         evidence: digest of the message that did; only of one that was moved.
+        asked: whether that message was the response to a request; only of one that was moved.
     """
 
     cycle_id: str
@@ -37,6 +40,7 @@ class Owed:
     still_open: int
     outcome: Outcome | None = None
     evidence: str | None = None
+    asked: bool = False
 
 
 def lock_cycles(tx: Tx, references: Iterable[str], targets: Iterable[str]) -> dict[str, Standing]:
@@ -54,7 +58,7 @@ def write(tx: Tx, moved: Collection[Owed]) -> None:
     """Write obligations that answers have moved; nothing is to be sent for any of them now."""
     if not moved:
         return
-    rows = [{"reference": each.reference, "status": each.status, "outcome": each.outcome, "evidence": each.evidence} for each in moved]
+    rows = [{name: getattr(each, name) for name in _MOVED} for each in moved]
     tx.session.connection().execute(_writing(dialect_of(tx)), bound(tx, rows))
     forget(tx, ObligationRow, {each.cycle_id for each in moved})
 
@@ -86,8 +90,11 @@ def _finding(dialect: str) -> Select[Any]:
 
 @cache
 def _writing(dialect: str) -> Update:
-    relation = given(dialect, reference=str, status=str, outcome=str, evidence=str)
-    values = {name: relation.c[name] for name in ("status", "outcome", "evidence")}
-    statement = update(_obligations).where(_obligations.c.reference == relation.c.reference)
+    relation = given(dialect, **_MOVED)
+    columns = _obligations.c
+    values: dict[str, ColumnElement[Any]] = {name: relation.c[name] for name in ("status", "outcome", "evidence")}
+    values["asked"] = columns.asked + case((relation.c.asked, 1), else_=0)
+    values["failures"] = case((relation.c.asked, 0), else_=columns.failures)
+    statement = update(_obligations).where(columns.reference == relation.c.reference)
     # It was another word that had been confirmed.
     return statement.values(**values, claimed=False, due_at=null(), confirmed=null(), looked_at=null())

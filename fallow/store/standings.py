@@ -146,8 +146,11 @@ class Recording:
 
     def _text(self, body: dict[str, Any]) -> str:
         # The events that one message causes are mostly the same but for their cycle.
-        key = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in body.items())
-        text = self._bodies.get(key)
+        key = tuple(body.items())
+        try:
+            text = self._bodies.get(key)
+        except TypeError:  # holds a list
+            return canonical(body)
         if text is None:
             text = self._bodies[key] = canonical(body)
         return text

@@ -35,11 +35,12 @@ def paused(tx: Tx) -> set[str]:
     return set(tx.session.exec(select(TargetRow.target_id).where(col(TargetRow.paused_at).is_not(None))))
 
 
-def allowance(tx: Tx, row: TargetRow, rate: float, most: int) -> int:
+def allowance(tx: Tx, row: TargetRow, rate: float, most: int, *, probing: bool = True) -> int:
     """Return how many items may be sent now under ``rate`` per second, in bursts of at most ``most``.
 
     What an operator set for the target takes the place of both, but never makes a batch larger than a record system takes.
-    0 while the target is paused or its breaker open.
+    0 while the target is paused or its breaker open. A half-open breaker lets one item through, unless ``probing`` is False: for what has
+    a breaker of its own and can't close this one.
     """
     if row.paused_at is not None or (row.closed_until is not None and row.closed_until > tx.now):
         return 0
@@ -48,7 +49,7 @@ def allowance(tx: Tx, row: TargetRow, rate: float, most: int) -> int:
     since = max(since, timedelta(0))  # a clock that was set back must not make the bucket negative
     row.tokens = min(float(max(most, 1)), max(0.0, row.tokens) + since.total_seconds() * rate)
     row.tokens_at = tx.now
-    if row.failures >= OPENS_AFTER:
+    if probing and row.failures >= OPENS_AFTER:
         return min(1, int(row.tokens))  # half-open: one probe, not a burst
     return min(most, int(row.tokens))
 

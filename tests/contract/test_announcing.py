@@ -68,6 +68,17 @@ async def test_a_sale_is_told_once_to_whom_was_asked(tmp_path: Path) -> None:
         assert (list(event["events"]), event["sub_id"]["phone_number"]) == ([RECYCLED], number(0).text)
 
 
+async def test_workers_that_visit_at_once_tell_a_sale_once(tmp_path: Path) -> None:
+    """One of them tells, the others leave it to that one."""
+    async with answering(lambda _, __: response("202 Accepted")) as server, ground(tmp_path, _table(server)) as here:
+        await _sold(here, server)
+
+        told = await asyncio.gather(*(announce(here.world.installation, _platform(here)) for _ in range(4)))
+
+        assert sorted(told) == [0, 0, 0, 1]
+        assert len(_events(server)) == 1
+
+
 async def test_what_could_not_be_told_is_told_later(tmp_path: Path) -> None:
     """A platform that is down hears of the sale once it is up: the sale itself did not wait."""
     replies = [response("503 Service Unavailable"), response("202 Accepted")]

@@ -252,9 +252,10 @@ def test_the_desk_settles_what_it_took(world: World) -> None:
     assert {owed_by(world, each)[ALPHA].status for each in ids} == {Status.DISCHARGED}
 
 
-def test_a_full_desk_sends_messages_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than may wait is refused with a time to come back; nobody's message is lost or half done."""
-    monkeypatch.setattr(answer_desk, "MOST_WAITING", 3)
+@pytest.mark.parametrize(("bound", "most"), [("MOST_WAITING", 3), ("MOST_OCTETS_WAITING", 200)])
+def test_a_full_desk_sends_messages_away(world: World, monkeypatch: pytest.MonkeyPatch, bound: str, most: int) -> None:
+    """More than may wait, or longer, is refused with a time to come back; nobody's message is lost or half done."""
+    monkeypatch.setattr(answer_desk, bound, most)
     ids = all_at(world, 8, State.UNBINDING)
     desk, release = AnswerDesk(world.installation), threading.Event()
     event.listen(world.installation.db.engine, "before_cursor_execute", lambda *_: release.wait(60) and None)
@@ -266,12 +267,14 @@ def test_a_full_desk_sends_messages_away(world: World, monkeypatch: pytest.Monke
         except TargetUnavailable as full:
             refused.append(full)
     release.set()
+    done = [future.exception(60) for future in taken]
+    assert desk.submit(heard(about_now(world, ids[0]))).exception(60) is None  # what was settled makes room
     desk.close()
 
     assert len(taken) + len(refused) == len(ids)
     assert refused
     assert refused[0].retry_after is not None
-    assert all(future.exception() is None for future in taken)
+    assert done == [None] * len(taken)
 
 
 def about_now(world: World, cycle_id: str) -> Sent:

@@ -250,6 +250,27 @@ def test_a_status_query_that_is_taken_away_frees_what_waited_for_it(world: World
     assert state_of(world, cycle_id) is State.RESELLABLE
 
 
+def test_a_status_query_that_is_taken_away_ends_the_wait_for_a_person_too(world: World) -> None:
+    """Nobody need retry each number of a platform that was silent for long and then left; one that is still asked stays silent."""
+    platform = looking(world, shows=None)
+    freed, asked = unconfirmed(world, 2)
+    world.clock.pass_by(SILENT_FOR + timedelta(hours=1))
+    look_all(world)
+    answer(world, ALPHA, asked, Outcome.REFUSED)
+    with world.installation.db.begin() as tx:
+        cycles.raise_attention(tx, cycles.lock_one(tx, asked), SILENT)
+    called = facts_of(world, freed).attention
+    platform.looks = False
+
+    forget_strayed(world.installation, 10)
+
+    assert (called, facts_of(world, freed).attention) == ({SILENT}, frozenset())
+    assert SILENT in facts_of(world, asked).attention
+    assert row_of(world, freed).wake_at is not None
+    advance(world, freed, State.RESELLABLE)
+    assert state_of(world, freed) is State.RESELLABLE
+
+
 @pytest.mark.parametrize("reached", [State.UNBINDING, State.TAGGING])
 def test_a_cycle_on_its_way_when_looking_begins_is_looked_at_too(world: World, reached: State) -> None:
     """What was cleared before the platform, or this version, knew of looking is confirmed before the gate, and never stuck."""

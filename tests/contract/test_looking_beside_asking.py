@@ -10,12 +10,12 @@ from builders_cycles import all_at, staff
 from builders_looking import looking, owed_looks, rung, unconfirmed
 
 from fallow.domain.lifecycle import State
-from fallow.domain.obligations import Outcome
+from fallow.domain.obligations import Outcome, TargetKind
 from fallow.operations.looking_rounds import AskingAndLooking, LookingRounds
 from fallow.operations.platform_control import pause
 from fallow.operations.sending import Bell, Tally
 from fallow.operations.unbinding_rounds import UnbindingRounds
-from fallow.store import leases
+from fallow.store import leases, targets
 
 ALPHA = "alpha-pay"
 
@@ -73,3 +73,23 @@ def test_a_look_that_is_due_rests_with_its_target(world: World) -> None:
         return found
 
     assert asyncio.run(heard()) == [True, False, True]
+
+
+def test_looks_go_in_full_batches_although_the_last_requests_failed(world: World) -> None:
+    """Nothing is left to ask, so that nothing closes the platform's breaker; while it is open nobody looks, after that everybody does."""
+    platform = looking(world, shows=None)
+    unconfirmed(world, 5)
+    platform.shows = lambda _: Outcome.CLEAR
+    world.clock.pass_by(timedelta(minutes=1))
+    with world.installation.db.begin() as tx:
+        row = targets.lock(tx, ALPHA, TargetKind.PLATFORM)
+        for _ in range(4):
+            targets.failed(tx, row, "It is away.", None)
+        fence = leases.take(tx, ALPHA, "a test") or 0
+    before, rounds, seen = len(platform.looked), LookingRounds(world.installation, ALPHA), list[int]()
+    for _ in range(2):
+        asyncio.run(rounds.round("a test", fence, Tally()))
+        seen.append(len(platform.looked) - before)
+        world.clock.pass_by(timedelta(seconds=5))
+
+    assert seen == [0, 5]

@@ -1,5 +1,6 @@
 """Enrolment on both databases: each line has one end, and no file starts anything twice."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from builders_cycles import engine, events_of, facts_of, owed_by, row_of, staff
 from sqlmodel import func, select
 
 from fallow.domain.attention import Attention, Reason
+from fallow.domain.commitment import commit, opens
 from fallow.domain.cycle import ref
 from fallow.domain.errors import PersonRefused, RowMalformed, TargetUnavailable
 from fallow.domain.events import Kind
@@ -41,6 +43,19 @@ def test_a_good_line_becomes_a_cycle(world: World) -> None:
     assert row.explanation.endswith("; one rule matches FR, fixed, hexagone, ordinary.")
     assert row.release_at == world.clock.now() + timedelta(days=9)
     assert [event.kind for event in events_of(world, cycle_id)] == [Kind.CYCLE_ENROLLED, Kind.LINE_CHECKED]
+
+
+def test_a_cycle_is_bound_to_its_number_by_a_commitment_of_its_own(world: World) -> None:
+    """With the cycle's salt it opens for that number and no other; nobody without the salt learns a thing, not even of the same number."""
+    one, other = enrolled(world, 2)
+    vault = world.installation.vault
+    commitments = {cycle_id: events_of(world, cycle_id)[0].body["commitment"] for cycle_id in (one, other)}
+
+    assert opens(commitments[one], number(0), vault.salt(one))
+    assert not opens(commitments[one], number(1), vault.salt(one))
+    assert not opens(commitments[one], number(0), vault.salt(other))
+    assert commitments[one] != commit(number(0), vault.salt(other))
+    assert hashlib.sha256(number(0).text.encode()).hexdigest() not in commitments.values()
 
 
 def test_rows_in_are_accepted_duplicate_or_rejected(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,19 @@ def test_who_may_not_replay(world: World, role: Role) -> None:
 
     with pytest.raises(PersonRefused):
         replay(world.installation, a_person(world, role, "alpha-pay" if role is Role.PLATFORM else None), "alpha-pay", delivery_id)
+
+
+def test_more_than_a_page_of_the_delivery_log_goes_in_one_sweep(world: World) -> None:
+    """A busy day's rows do not outlive the thirty days because the sweep is slow."""
+    old = Exchange("alpha-pay", Direction.OUT, "", 1, 0, 200, "answered", 5)
+    with world.installation.db.begin() as tx:
+        exchanges.note(tx, [old] * 5_001)
+    world.clock.pass_by(timedelta(days=31))
+
+    assert exchanges.forget_old(world.installation.db, 1) == 5_000
+    assert exchanges.forget_old(world.installation.db, 3) == 1
+    with world.installation.db.begin() as tx:
+        exchanges.note(tx, [old] * 5_001)
+    world.clock.pass_by(timedelta(days=31))
+
+    assert exchanges.forget_old(world.installation.db, 3) == 5_001

@@ -1,5 +1,6 @@
 """What one person alone can't bring about by a registration, and what two can't bring about by oversight."""
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -14,7 +15,7 @@ from sqlmodel import select
 from fallow.domain.errors import CommandRefused, MapRefused
 from fallow.operations.installation import Installation
 from fallow.operations.registering import Registering
-from fallow.operations.registry_founding import found_or_compare
+from fallow.operations.registry_founding import demand_keys_apart, found_or_compare
 from fallow.operations.sale import DEMO_FACT
 from fallow.platforms.platform_map import read_registration
 from fallow.platforms.signing import HmacKey, SigningKey
@@ -147,3 +148,46 @@ def _drop(platform_id: str, key: SigningKey, folder: str) -> dict[str, Any]:
 
 def _toml(value: object) -> str:
     return json.dumps(value)
+
+
+def test_a_secret_that_another_has_is_the_same_with_zeros_behind_it(here: Installation, people: Staff) -> None:
+    """HMAC fills a key up with zeros (RFC 2104), so both sign alike, whoever has the one has the other, and a lost one stays lost."""
+    secret = b"a secret of thirty-two bytes ..."
+    longer = secret + b"\0\0"
+    assert HmacKey(secret).sign(b"an answer") == HmacKey(longer).sign(b"an answer")
+    enter(here, a_table("echo-shop", NEW, shared_secret=_written(secret)))
+
+    with pytest.raises(MapRefused, match="has or had"):
+        Registering(here).propose(people.operator, a_table("delta-shop", OTHER, shared_secret=_written(longer)))
+    numbers = {"number_form": "keyed-hash", "number_key": _written(secret, "whnk_")}
+    with pytest.raises(MapRefused, match="has or had"):
+        Registering(here).propose(people.operator, a_table("delta-shop", OTHER, **numbers))
+    enter(here, a_table("echo-shop", NEW))
+    with pytest.raises(MapRefused, match="gave up before"):
+        Registering(here).propose(people.operator, a_table("echo-shop", NEW, shared_secret=_written(longer)))
+
+
+def test_a_file_can_not_give_two_platforms_one_secret_by_zeros(tmp_path: Path) -> None:
+    """At the founding nobody else compares them."""
+    first = a_table("echo-shop", NEW, shared_secret=_written(b"k" * 32))
+    second = a_table("delta-shop", OTHER, shared_secret=_written(b"k" * 32 + b"\0"))
+    read = {str(table["id"]): (read_registration("the file", table), table) for table in (first, second)}
+
+    with pytest.raises(MapRefused, match="in common"):
+        demand_keys_apart(tmp_path / "platforms.toml", read)
+
+
+@pytest.mark.parametrize("adapter", ["manual", "rsa-notify", "file-drop"])
+def test_whoever_is_reached_over_a_hub_is_pinged_whatever_its_adapter(here: Installation, people: Staff, adapter: str) -> None:
+    """Its numbers go to the hub, so an adapter that is never pinged itself is no way around the hub's word."""
+    enter(here, a_table("gate-hub", NEW, adapter="hub"))
+    member = a_table("delta-shop", adapter=adapter, via="gate-hub", url="", public_keys=[])
+
+    proposal = Registering(here).propose(people.operator, member)
+
+    with pytest.raises(CommandRefused, match="has not proved its key"):
+        Registering(here).approve(people.approver, proposal)
+
+
+def _written(secret: bytes, prefix: str = "whsec_") -> str:
+    return prefix + base64.b64encode(secret).decode()

@@ -29,6 +29,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 POLICY = 'id = "test"\nversion = 1\n[[rule]]\nquarantine = "10d"\nobserved = "1d"\nsource = "a test"\n'
 PAY, CHAT, OTHER = (SigningKey.generate() for _ in range(3))
 PAYMENT, SOCIAL = {"category": "payment"}, {"category": "social"}
+SECRET = "whsec_" + "QUJD" * 11
 HERE = {"url": "http://127.0.0.1:8123/", "allow_loopback": True}
 
 
@@ -206,6 +207,27 @@ def test_nothing_is_enrolled_for_a_platform_that_left_meanwhile(place: Place) ->
             _enrol(wired, person, place.clock)
 
 
+def test_nothing_is_enrolled_past_a_platform_whose_registration_can_not_be_read(place: Place) -> None:
+    """A policy that takes all platforms would leave it out, and its numbers would be sold without its word."""
+    place.write(a_table("pay", PAY, **PAYMENT), a_table("chat", CHAT, **SOCIAL), a_table("shop", OTHER, shared_secret=SECRET))
+    place.mark(used=True)
+    with place.wire() as wired, wired.installation.db.begin() as tx:
+        api_key = admit(tx, wired.installation.keys, "an operator", Role.OPERATOR)
+    (place.folder / "keys" / "platforms.key").unlink()
+    keys.create(place.folder / "keys")
+    with place.wire() as wired:
+        with wired.installation.db.read() as tx:
+            person = authenticate(tx, wired.installation.keys, api_key)
+        with pytest.raises(PolicyRefused, match="registration of shop can't be read"):
+            _enrol(wired, person, place.clock, 2)
+        enter(wired.installation, a_table("shop", OTHER, shared_secret=SECRET))
+        with pytest.raises(PolicyRefused, match="restart"):  # it can be read again, but the policy is the one of the start
+            _enrol(wired, person, place.clock, 2)
+
+    with place.wire() as wired:
+        _enrol(wired, person, place.clock, 2)
+
+
 def test_live_mappings_follow_the_registry(place: Place) -> None:
     """Targets, their pace and entries change without a restart; a hub's members see the hub's change."""
     with place.wire() as wired:
@@ -222,9 +244,9 @@ def test_live_mappings_follow_the_registry(place: Place) -> None:
         assert "chat" not in here.platforms
 
 
-def _enrol(wired: Wired, person: Person, clock: SettableClock) -> None:
+def _enrol(wired: Wired, person: Person, clock: SettableClock, count: int = 1) -> None:
     here = wired.installation
-    enrol_file(replace(here, line_register=MemoryLines()), person, a_file(1, now=clock.now()))
+    enrol_file(replace(here, line_register=MemoryLines()), person, a_file(count, now=clock.now()))
 
 
 def _count(place: Place) -> int:

@@ -249,3 +249,12 @@ def _answer(here: Installation, world: World, reference: str, key: SigningKey, p
     }
     receive(headers, delivery.body, speaker.keys, world.clock.now())
     return accept_answer(here, platform_id, delivery, [(reference, Outcome.CLEAR)])
+
+
+def test_ids_that_strangers_make_up_are_not_remembered(here: Installation) -> None:
+    """The id stands in a callback's path, so anybody could fill the memory with as many as they like, or put numbers there."""
+    before = dict(here.registered.present._speakers)
+
+    assert [here.registered.now(f"stranger-{place}") for place in range(100)] == [None] * 100
+
+    assert here.registered.present._speakers.keys() <= before.keys() | here.registered.present.entries.keys()

@@ -150,6 +150,20 @@ def test_a_decommissioned_platform_is_asked_no_more(world: World) -> None:
     assert PAY not in Targets(here)
 
 
+def test_a_platform_that_comes_back_is_asked_in_the_turn_that_rests_there(world: World) -> None:
+    """A turn lasts ten minutes: who comes back need not wait for the end of the one that found nobody there."""
+    here, cycle_id = world.installation, _unbinding(world)
+    _decommission(world)
+    rounds = LiveRounds(here, Retention(here))[PAY]
+    with here.db.begin() as tx:
+        fence = leases.take(tx, PAY, "a test") or 0
+    rests = run(rounds.round("a test", fence, Tally())), rounds.lanes
+    enter(here, a_table(PAY, world.keys[PAY]))
+
+    assert (rests, run(rounds.round("a test", fence, Tally()))) == ((False, 1), True)
+    assert _owed(world, cycle_id, PAY).status == Status.DISCHARGED
+
+
 def test_what_is_owed_to_it_waits_for_a_person(world: World, people: Staff) -> None:
     """It is platform-decommissioned and not target-missing, and an attested document takes the number on."""
     cycle_id = _unbinding(world, by=people)

@@ -1,6 +1,7 @@
 """One platform that can't be made in this process is trouble of that platform, and of no other number. On both databases."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from fallow.operations.registering import Registering
 from fallow.operations.sale import sell
 from fallow.platforms.adapters.catalogue import make_platform
 from fallow.platforms.signing import SigningKey
-from fallow.store import looks
+from fallow.store import looks, registry
+from fallow.store.platform_tables import PlatformRow
+from fallow.store.registry import Registration
 from workers.targets import Targets
 
 KEY = SigningKey.generate()
@@ -47,6 +50,12 @@ def _broken(world: World, **changed: object) -> None:
         world.installation.platforms[BROKEN]
 
 
+def _await(seen: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not seen():
+        assert time.monotonic() < until
+
+
 def test_other_numbers_are_cleared_released_and_sold(world: World) -> None:
     """A platform that they owe nothing stops none of them, whatever is wrong with it."""
     _broken(world)
@@ -59,6 +68,24 @@ def test_other_numbers_are_cleared_released_and_sold(world: World) -> None:
     assert forget_strayed(here, 10) == 0
     pause(here, people.operator, BROKEN)
     assert BROKEN in Targets(here)
+
+
+@pytest.mark.parametrize("body", ['{"id": "epsilon-sh', "[]", "{}"])
+def test_a_revision_that_is_no_registration_ends_nobody_who_follows(world: World, body: str) -> None:
+    """A torn body takes its own platform out of use: the others stay, and what is registered after it is seen."""
+    here = world.installation
+    with here.registered.following():
+        with here.db.begin() as tx:
+            torn = PlatformRow(platform_id=BROKEN, revision=1, body=body, proposed_by="one", approved_by="another")
+            torn.active_from = tx.now
+            tx.session.add(torn)
+        _await(lambda: BROKEN in here.registered.present.unread)
+        with here.db.begin() as tx:
+            table = Registration(a_table("zeta-shop", SigningKey.generate()))
+            registry.append(tx, here.registered.bodies, table, proposed_by="one", approved_by="another")
+        _await(lambda: here.registered.now("zeta-shop") is not None)
+
+    assert here.registered.now("alpha-pay") is not None
 
 
 def test_what_it_cleared_stays_to_be_confirmed(world: World) -> None:

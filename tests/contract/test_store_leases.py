@@ -8,6 +8,7 @@ from builders import World
 from fallow.domain.errors import LeaseLost
 from fallow.domain.obligations import TargetKind
 from fallow.store import leases, targets
+from fallow.store.engine import Tx
 from fallow.store.leases import LEASE_FOR
 from fallow.store.targets import LONGEST_CLOSED_FOR, OPENS_AFTER
 
@@ -50,6 +51,24 @@ def test_a_renewal_moves_the_end(world: World) -> None:
     world.clock.pass_by(LEASE_FOR - SECOND)
 
     assert take(world, "b") is None
+
+
+@pytest.mark.parametrize("waited", [0.001, 1.0, 29.0])
+def test_who_waited_for_the_lease_takes_none_that_was_renewed_meanwhile(world: World, waited: float) -> None:
+    """The end of a lease that was renewed after one's own clock reading is further away than a lease lasts, and it is held all the same."""
+    take(world, "a")
+
+    with world.installation.db.begin() as tx:
+        began = Tx(tx.session, tx.now - timedelta(seconds=waited))
+        assert leases.take(began, "pay", "b") is None
+
+
+def test_a_lease_from_before_the_clock_was_set_back_is_taken(world: World) -> None:
+    """Nobody waits an hour because the clock went back by an hour."""
+    take(world, "a")
+    world.clock.pass_by(timedelta(hours=-1))
+
+    assert take(world, "b") == 2
 
 
 def test_a_write_after_a_takeover_is_refused(world: World) -> None:

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from fallow.domain.attention import Attention, Reason
 from fallow.domain.errors import FallowError, TargetUnavailable
 from fallow.domain.lifecycle import State
-from fallow.domain.obligations import TargetKind
+from fallow.domain.obligations import Outcome, TargetKind
 from fallow.domain.ports import SignedDelivery, UnbindItem
 from fallow.domain.sent import under_way
 from fallow.operations import status
@@ -22,7 +22,6 @@ from fallow.operations.installation import Pace
 from fallow.operations.sending import CLAIM_FOR, Tally, backoff
 from fallow.operations.unbinding_rounds import UnbindingRounds
 from fallow.store import exchanges, leases, obligations
-from fallow.store.exchanges import Direction, Exchange
 from fallow.store.platform_tables import ExchangeRow
 from fallow.store.tables import AttemptRow, ObligationRow
 from workers.registry import chores
@@ -158,6 +157,22 @@ def test_a_request_that_was_not_taken_sets_no_deadline(world: World) -> None:
     go(world)
 
     assert healthy.asked[0].deadline == world.clock.now() + 5 * DAY == owed(world, cycle_id).deadline_at
+
+
+def test_whatever_a_request_brings_it_was_asked_once_more(world: World) -> None:
+    """What the response settles and what it leaves open both count as asked, and no longer as failing; tallied is what it settled."""
+    settled, left = all_at(world, 2, State.UNBINDING)
+    healthy = platform(world)
+    failing(world, unavailable)
+    go(world)
+    world.clock.pass_by(DAY)
+    world.installation.platforms[PAY] = healthy  # type: ignore[index]
+    healthy.says = lambda item: Outcome.CLEAR if item.reference == owed(world, settled).reference else None
+
+    tally = go(world)
+
+    assert [(each.asked, each.failures) for each in (owed(world, settled), owed(world, left))] == [(1, 0), (1, 0)]
+    assert tally.discharged == 1
 
 
 def test_what_fails_is_tried_once_for_each_backoff(world: World) -> None:
@@ -369,19 +384,3 @@ def test_old_rows_of_the_delivery_log_go_with_the_sweep(world: World) -> None:
             left.append(len(exchanges.latest(tx, PAY, 10)))
 
     assert left == [1, 0]
-
-
-def test_more_than_a_page_of_the_delivery_log_goes_in_one_sweep(world: World) -> None:
-    """A busy day's rows do not outlive the thirty days because the sweep is slow."""
-    old = Exchange(PAY, Direction.OUT, "", 1, 0, 200, "answered", 5)
-    with world.installation.db.begin() as tx:
-        exchanges.note(tx, [old] * 5_001)
-    world.clock.pass_by(31 * DAY)
-
-    assert exchanges.forget_old(world.installation.db, 1) == 5_000
-    assert exchanges.forget_old(world.installation.db, 3) == 1
-    with world.installation.db.begin() as tx:
-        exchanges.note(tx, [old] * 5_001)
-    world.clock.pass_by(31 * DAY)
-
-    assert exchanges.forget_old(world.installation.db, 3) == 5_001

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fallow.api.answers import is_quick
 from fallow.domain.errors import SignatureRefused
 from fallow.platforms import drop_folder
 from fallow.platforms.signing import LONG_BODY, SigningKey, new_delivery_id, receive, sign
@@ -63,3 +64,13 @@ def test_junk_hides_no_file(tmp_path: Path) -> None:
 def test_a_uuid_is_no_number_and_every_other_run_of_seven_digits_could_be(text: str, *, could: bool) -> None:
     """What most software makes ids with stays allowed."""
     assert could_be_a_number(text) is could
+
+
+@pytest.mark.parametrize(
+    ("signatures", "length", "quick"), [(1, 4096, True), (2, 4096, True), (3, 10, False), (8, 10, False), (1, 4097, False)]
+)
+def test_what_takes_long_to_refuse_stops_nobody_else(signatures: int, length: int, *, quick: bool) -> None:
+    """Each signature is tried with every key, so a small body with eight of them is verified in a thread, not where all are served."""
+    header = " ".join(["v1a,QUJD"] * signatures)
+
+    assert is_quick({"webhook-signature": header}, bytes(length)) is quick
