@@ -223,11 +223,13 @@ def confirm_by_the_first_answer(folder: Path) -> None:
 
 def sell_a_sampled_number_unseen(folder: Path) -> None:
     """Let every number be in the sample, and one of them have been sold before anybody looked again."""
+    released = f"SELECT max(seq) FROM events WHERE cycle_id = {ONE} AND kind = 'NumberReleased'"  # one in 20 was really drawn
     event = "SELECT cycle_id, events_no + 1, 'NumberSold', state_at, '{}' FROM cycles"
     change(
         folder,
         "fallow.db",
         "UPDATE policies SET body = json_set(body, '$.sample_one_in', 1)",
+        f"UPDATE events SET kind = iif(kind = 'ObligationConfirmed' AND seq > ({released}), 'RetryOrdered', kind) WHERE cycle_id = {ONE}",
         f"INSERT INTO events (cycle_id, seq, kind, at, body) {event} WHERE cycle_id = {ONE}",
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fallow.cli.ending import REFUSED
+from fallow.cli.sandbox_keys import secret, signing_key
 from fallow.cli.showing import print_json, print_line
 from fallow.cli.words import Json
 from fallow.domain.errors import InputRefused
@@ -17,11 +18,15 @@ from fallow.local.sandbox_names import ABOUT, Play
 
 if TYPE_CHECKING:
     from fallow.local.sandbox import Terms, Verdict
-    from fallow.platforms.signing import SigningKey
+    from fallow.platforms.endpoints import Endpoint
+    from fallow.platforms.platform_map import PlatformEntry
 
 _Url = Annotated[str, typer.Option("--url", metavar="URL", help="Where your service takes requests.")]
+_StatusUrl = Annotated[
+    str | None, typer.Option("--status-url", metavar="URL", help="Where your service takes status queries; else they aren't played.")
+]
 _PublicKeys = Annotated[
-    list[str], typer.Option("--public-key", metavar="whpk_…", help="Your service's public key; up to four times, while keys change.")
+    list[str] | None, typer.Option("--public-key", metavar="whpk_…", help="Your service's public key; up to four times, while keys change.")
 ]
 _Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Where callbacks are taken; 0: any free port.")]
 _Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="This machine's address for callbacks, where loopback won't do.")]
@@ -32,6 +37,19 @@ _Key = Annotated[
         "--key", metavar="FILE", dir_okay=False, help="The sandbox's secret key, made if the file is new. Else: one for this run."
     ),
 ]
+_Secret = Annotated[
+    Path | None,
+    typer.Option(
+        "--shared-secret",
+        metavar="FILE",
+        dir_okay=False,
+        help="A whsec_… secret for HMAC instead of a public key or beside it; made if new.",
+    ),
+]
+_NumberKey = Annotated[
+    Path | None,
+    typer.Option("--number-key", metavar="FILE", dir_okay=False, help="A whnk_… key: numbers go as keyed hashes; made if new."),
+]
 _Wait = Annotated[float, typer.Option("--wait", min=0.0, max=3600.0, help="Seconds in which callbacks count as answers.")]
 _Timeout = Annotated[float, typer.Option("--timeout", min=0.1, max=60.0, help="Seconds that one request may take altogether.")]
 _Batch = Annotated[int, typer.Option("--batch", min=1, max=1000, help="Numbers in the largest request.")]
@@ -40,8 +58,13 @@ _Batch = Annotated[int, typer.Option("--batch", min=1, max=1000, help="Numbers i
 def sandbox(
     *,
     url: _Url,
-    public_key: _PublicKeys,
-    play: Annotated[list[Play] | None, typer.Option("--play", help="Only this; may be given again. Default: every play.")] = None,
+    public_key: _PublicKeys = None,
+    shared_secret: _Secret = None,
+    number_key: _NumberKey = None,
+    status_url: _StatusUrl = None,
+    play: Annotated[
+        list[Play] | None, typer.Option("--play", help="Only this; may be given again. Default: all that can be played.")
+    ] = None,
     port: _Port = 8099,
     host: _Host = "127.0.0.1",
     allow_loopback: _Loopback = False,
@@ -57,8 +80,9 @@ def sandbox(
     service to listen. Exit code 0 where every play passed, else 1.
     """
     bounds = {"host": host, "port": port, "wait": wait, "timeout": timeout, "batch": batch}
-    terms = _terms(url, public_key, key, allow_loopback=allow_loopback, **bounds)
-    verdicts = asyncio.run(_play(terms, play or list(Play), _lines() if json else print_line, _ready_line if json else _ready))
+    entry = _entry(status_url, shared_secret, number_key, allow_loopback=allow_loopback)
+    terms = _terms(url, entry, public_key or [], key, allow_loopback=allow_loopback, **bounds)
+    verdicts = asyncio.run(_play(terms, play or [], _lines() if json else print_line, _ready_line if json else _ready))
     for each in verdicts:
         if json:
             _print_json_line({"verdict": _as_json(each)})
@@ -76,7 +100,10 @@ def trigger(
     play: Annotated[Play, typer.Argument(metavar="PLAY", help=f"One of {', '.join(Play)}.")],
     *,
     url: _Url,
-    public_key: _PublicKeys,
+    public_key: _PublicKeys = None,
+    shared_secret: _Secret = None,
+    number_key: _NumberKey = None,
+    status_url: _StatusUrl = None,
     port: _Port = 8099,
     host: _Host = "127.0.0.1",
     allow_loopback: _Loopback = False,
@@ -88,7 +115,8 @@ def trigger(
 ) -> int:
     """Play one of the sandbox's plays, for your own tests: --json prints one object. Exit code 0 where it passed, else 1."""
     bounds = {"host": host, "port": port, "wait": wait, "timeout": timeout, "batch": batch}
-    terms = _terms(url, public_key, key, allow_loopback=allow_loopback, **bounds)
+    entry = _entry(status_url, shared_secret, number_key, allow_loopback=allow_loopback)
+    terms = _terms(url, entry, public_key or [], key, allow_loopback=allow_loopback, **bounds)
     exchanges: list[str] = []
     (verdict,) = asyncio.run(_play(terms, [play], exchanges.append if json else print_line, _silent if json else _ready))
     if json:
@@ -99,62 +127,66 @@ def trigger(
 
 
 async def _play(terms: "Terms", plays: list[Play], say: Callable[[str], None], ready: Callable[["Terms", str], None]) -> "list[Verdict]":
-    from fallow.local.sandbox import play_all, sandbox  # noqa: PLC0415 - heavy
+    from fallow.local.sandbox import fitting, play_all, sandbox  # noqa: PLC0415 - heavy
 
+    plays = fitting(terms.entry, plays)
     async with sandbox(terms, say) as (engine, callbacks):
         ready(terms, callbacks)
         return [verdict async for verdict in play_all(engine, plays)]
 
 
-def _terms(url: str, public_keys: list[str], key: Path | None, *, allow_loopback: bool, **bounds: Any) -> "Terms":
+def _terms(url: str, entry: "PlatformEntry", public_keys: list[str], key: Path | None, *, allow_loopback: bool, **bounds: Any) -> "Terms":
     from fallow.cli import logs  # noqa: PLC0415 - heavy
     from fallow.local.sandbox import Terms  # noqa: PLC0415 - heavy
-    from fallow.platforms.endpoints import UrlMalformed, read_endpoint  # noqa: PLC0415 - heavy
     from fallow.platforms.signing import MOST_KEYS, PublicKey  # noqa: PLC0415 - heavy
 
     logs.configure("error")
-    try:
-        endpoint = read_endpoint(url, allow_loopback=allow_loopback)
-    except UrlMalformed as error:
-        what = f"--url {error}."
-        raise InputRefused(what, remedy="give https://host/path, or --allow-loopback for a service on this machine.") from None
+    endpoint = _endpoint("--url", url, allow_loopback=allow_loopback)
+    if not public_keys and not entry.shared_secret:
+        what = "There is nothing to verify answers with."
+        raise InputRefused(what, remedy="give --public-key, or --shared-secret where your service signs with HMAC.")
     if len(public_keys) > MOST_KEYS:
         what = f"More than {MOST_KEYS} public keys were given."
         raise InputRefused(what, remedy="give those that are active.")
-    return Terms(endpoint, tuple(map(PublicKey.from_text, public_keys)), _signing_key(key), **bounds)
+    return Terms(endpoint, tuple(map(PublicKey.from_text, public_keys)), signing_key(key), entry, **bounds)
 
 
-def _signing_key(file: Path | None) -> "SigningKey":
-    from fallow.platforms.signing import SigningKey  # noqa: PLC0415 - heavy
+def _entry(status_url: str | None, shared_secret: Path | None, number_key: Path | None, *, allow_loopback: bool) -> "PlatformEntry":
+    from fallow.local.sandbox_wire import registered  # noqa: PLC0415 - heavy
 
-    if file is None:
-        return SigningKey.generate()
+    status = None if status_url is None else _endpoint("--status-url", status_url, allow_loopback=allow_loopback)
+    return registered(status, secret(shared_secret, "whsec_"), secret(number_key, "whnk_"))
+
+
+def _endpoint(option: str, url: str, *, allow_loopback: bool) -> "Endpoint":
+    from fallow.platforms.endpoints import UrlMalformed, read_endpoint  # noqa: PLC0415 - heavy
+
     try:
-        return SigningKey.from_text(file.read_text("ascii").strip())
-    except FileNotFoundError:
-        made = SigningKey.generate()
-    except (OSError, UnicodeDecodeError) as error:
-        what = f"The sandbox's key can't be read from {file} ({type(error).__name__})."
-        raise InputRefused(what, remedy="name a file that you may read, or one that is not there yet.") from None
-    try:
-        file.touch(mode=0o600)
-        file.write_text(f"{made.text}\n", "ascii")
-    except OSError as error:
-        what = f"The sandbox's key can't be kept in {file} ({type(error).__name__})."
-        raise InputRefused(what, remedy="name a file in a folder that is there and that you may write.") from None
-    return made
+        return read_endpoint(url, allow_loopback=allow_loopback)
+    except UrlMalformed as error:
+        what = f"{option} {error}."
+        raise InputRefused(what, remedy="give https://host/path, or --allow-loopback for a service on this machine.") from None
 
 
 def _ready(terms: "Terms", callbacks: str) -> None:
     print_line(f"sandbox key  {terms.key.public.text}")
     print_line(f"callbacks    {callbacks}")
+    if terms.entry.number_key:
+        print_line(f"number hash  {_number_hash(terms)}, of the number that needs a test account")
     sys.stdout.flush()
     if sys.stdin.isatty():
         typer.prompt("Give both to your service, then press Enter", default="", show_default=False, err=True)
 
 
 def _ready_line(terms: "Terms", callbacks: str) -> None:
-    _print_json_line({"ready": {"sandbox_key": terms.key.public.text, "callbacks": callbacks}})
+    hashed = {"number_hash": _number_hash(terms)} if terms.entry.number_key else {}
+    _print_json_line({"ready": {"sandbox_key": terms.key.public.text, "callbacks": callbacks, **hashed}})
+
+
+def _number_hash(terms: "Terms") -> str:
+    from fallow.local.sandbox_hashes import hash_to_find  # noqa: PLC0415 - heavy
+
+    return hash_to_find(terms.entry.number_key)
 
 
 def _silent(_terms: "Terms", _callbacks: str) -> None:

@@ -14,7 +14,8 @@ from fallow.local.sandbox_diagnosis import why_refused
 from fallow.local.simulator_http import Exchange, Response, json_response
 from fallow.platforms.forms import FORMS
 from fallow.platforms.protocol import Answer
-from fallow.platforms.signing import ID_HEADER, PublicKey, SigningKey
+from fallow.platforms.signing import ID_HEADER, SigningKey
+from fallow.platforms.verifying import VerifyingKey
 
 _FORM = FORMS["webhook"]
 #: Longest callback by the end of its path.
@@ -40,7 +41,7 @@ class Book:
     """Everything that was answered.
 
     Attributes:
-        keys: the platform's.
+        keys: the platform's, a shared secret among them.
         own: the sandbox's.
         say: takes a readable line.
         asked: every reference that was sent.
@@ -50,10 +51,11 @@ class Book:
         accepted: references of which only ``accepted`` was said.
         faults: what was wrong with callbacks since :meth:`turn`.
         busy: references whose first callback is answered 503.
+        ids: of every message that was verified.
         turned_away: (id, body) of callbacks that were answered 503.
     """
 
-    keys: Sequence[PublicKey]
+    keys: Sequence[VerifyingKey]
     own: SigningKey
     say: Callable[[str], None]
     asked: set[str] = field(default_factory=set)
@@ -63,6 +65,7 @@ class Book:
     accepted: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
     turned_away: dict[str, bytes] = field(default_factory=dict)
     came: asyncio.Condition = field(default_factory=asyncio.Condition)
     _kept: dict[str, tuple[bytes, Response]] = field(default_factory=dict)
@@ -137,6 +140,7 @@ class Book:
             await self._blame(body, Fault("called back about a reference that it was never asked", "answer with the reference as it came"))
         response = json_response(200, {"answers": results})
         self._kept[delivery_id] = body, response
+        self.ids.add(delivery_id)
         await self.note([each for each in answers if each.reference in self.asked])
         return response
 

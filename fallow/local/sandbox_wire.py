@@ -4,20 +4,38 @@ import base64
 import itertools
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from fallow.domain.number import E164
 from fallow.domain.ports import UnbindItem
-from fallow.platforms.platform_map import read_registration
-from fallow.platforms.request_bodies import render_unbind
+from fallow.platforms.endpoints import Endpoint
+from fallow.platforms.platform_map import PlatformEntry, read_registration
 
 #: Ofcom's range of mobile numbers that nobody ever gets: 07700 900000 to 900999.
 NUMBERS = tuple(E164(f"+447700900{tail:03d}") for tail in range(1000))
-#: On what terms the sandbox asks: those of a registration that says nothing of them.
-_TERMS = read_registration("the sandbox", {"id": "sandbox", "category": "social", "adapter": "manual", "contact": "the sandbox"})
 _LEFT_FOR, _ANSWER_WITHIN = timedelta(days=90), timedelta(days=5)
+
+
+def registered(status_url: Endpoint | None = None, shared_secret: str = "", number_key: str = "") -> PlatformEntry:
+    """Return how the sandbox asks, as a registration that says nothing of terms.
+
+    Args:
+        status_url: where the platform takes status queries; None: nowhere.
+        shared_secret: ``whsec_…``; "" where it signs and verifies with keys alone.
+        number_key: ``whnk_…``; "" where numbers travel as themselves.
+
+    Raises:
+        MapRefused: one of the two has another form.
+    """
+    about = {"id": "sandbox", "category": "social", "adapter": "manual", "contact": "the sandbox"}
+    table = {**about, "shared_secret": shared_secret, "number_key": number_key, "number_form": "keyed-hash" if number_key else "e164"}
+    return replace(read_registration("the sandbox", table), status_url=status_url)
+
+
+#: The number that a test account is bound to where numbers travel as keyed hashes, and one that none is bound to.
+BOUND, FREE = NUMBERS[-1], NUMBERS[-2]
 
 
 class Inventor:
@@ -28,19 +46,17 @@ class Inventor:
 
     def items(self, count: int, *, reminder: bool = False) -> list[UnbindItem]:
         """Return that many items."""
+        return self.about(itertools.islice(self._numbers, count), reminder=reminder)
+
+    def about(self, numbers: Iterable[E164], *, reminder: bool = False) -> list[UnbindItem]:
+        """Return an item about each of some numbers."""
         now = datetime.now(UTC).replace(microsecond=0)
-        numbers = itertools.islice(self._numbers, count)
-        return [UnbindItem(_opaque("ref_"), number, now - _LEFT_FOR, reminder, now + _ANSWER_WITHIN) for number in numbers]
+        return [UnbindItem(new_reference(), number, now - _LEFT_FOR, reminder, now + _ANSWER_WITHIN) for number in numbers]
 
 
 def reminded(items: Sequence[UnbindItem]) -> list[UnbindItem]:
     """Return the same items as reminders."""
     return [replace(each, reminder=True) for each in items]
-
-
-def unbind_body(items: Sequence[UnbindItem]) -> bytes:
-    """Return the body of an unbind request, by the engine's own code."""
-    return render_unbind(_TERMS, items)
 
 
 def with_new_fields(body: bytes) -> bytes:
@@ -50,5 +66,6 @@ def with_new_fields(body: bytes) -> bytes:
     return json.dumps({**asked, "sandbox_field": True, "items": items}, separators=(",", ":")).encode()
 
 
-def _opaque(prefix: str) -> str:
-    return prefix + base64.b32encode(secrets.token_bytes(20)).decode().lower()[:26]
+def new_reference() -> str:
+    """Return a reference that nobody was asked about."""
+    return "ref_" + base64.b32encode(secrets.token_bytes(20)).decode().lower()[:26]

@@ -115,7 +115,7 @@ class WipingRounds:
             obligations.note_attempts(tx, self.target_id, rows, NUMBER_UNREADABLE)
 
         self._db.once_more(write)
-        _log.error("numbers can't be read", system_id=self.target_id, count=len(lost))
+        _log.error("numbers can't be read", target_id=self.target_id, count=len(lost))
 
     def _still_wanted(self, holder: str, fence: int, claimed: list[tuple[Due, WipeOrder]]) -> tuple[list[tuple[Due, WipeOrder]], datetime]:
         """Look once more just before what can't be undone, and say when: this process may have been paused since it claimed."""

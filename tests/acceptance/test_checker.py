@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from corruptions import CORRUPTIONS, lose_an_expected_line, sell_a_held_number, weaken_the_policy
 from corruptions_records import change, rewrite_a_receipt
+from corruptions_speaking import speak_by_hmac
 from finished_run import FIRST, ROOT, SECOND, finish, send, step, wired_with_looks
 from sqlmodel import select
 
@@ -94,6 +96,36 @@ def test_names_no_number(folder: Path) -> None:
     assert len(report["violations"]) > 20
     shown = json.dumps(report)
     assert not [number for number in numbers if number.isascii() and number.lstrip("+=").isdigit() and number.lstrip("+=") in shown]
+
+
+def but_for_the_gate(report: dict[str, Any]) -> set[str]:
+    """Return the kinds of a run's violations, but for the gate's: it judged the messages as they were before they were signed anew."""
+    return {each["kind"] for each in report["violations"] if not each["what"].endswith(": the gate judged other evidence")}
+
+
+@pytest.mark.parametrize("over_a_hub", [False, True], ids=["by the platform", "by its hub"])
+def test_judges_answers_under_a_shared_secret(folder: Path, *, over_a_hub: bool) -> None:
+    """Answers signed with HMAC, by the platform or its hub, are genuine under the secret of the platforms map and under no other."""
+    secret = speak_by_hmac(folder, "larkchat", "relay" if over_a_hub else "larkchat")
+    _, good = verdict(folder)
+    platforms = folder / "platforms.toml"
+    platforms.write_text(platforms.read_text().replace(secret, "whsec_" + b64encode(b"another secret" * 2).decode()))
+    code, bad = verdict(folder)
+
+    assert but_for_the_gate(good) == set()
+    assert code == 1
+    assert but_for_the_gate(bad) == {"evidence", "looks"}
+
+
+def test_a_hub_speaks_for_its_own_platforms_only(folder: Path) -> None:
+    """What a hub signed for a platform that is not behind it proves nothing."""
+    speak_by_hmac(folder, "larkchat", "relay")
+    platforms = folder / "platforms.toml"
+    platforms.write_text(platforms.read_text().replace('via = "relay"', 'status_url = "http://127.0.0.1:1/status"'))
+
+    _, report = verdict(folder)
+
+    assert but_for_the_gate(report) == {"evidence", "looks"}
 
 
 def attest(folder: Path) -> None:

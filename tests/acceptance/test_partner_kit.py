@@ -8,22 +8,19 @@ from pathlib import Path
 
 import pytest
 from command_line import NOWHERE, ROOT, CommandLine, Ran, assert_one_clear_line
-from partner_service import PartnerService, serving
+from partner_judged import ANSWERED, FALSE, KEY, judged, one_service, options
+from partner_service import serving
 
 from fallow.domain.errors import TargetUnavailable
-from fallow.local.processes import free_ports
-from fallow.local.sandbox import Terms, Verdict, play_all, sandbox
-from fallow.local.sandbox_names import ABOUT, FORGED, Play
+from fallow.local.sandbox_names import ABOUT, Play
 from fallow.local.sandbox_plays import PLAYS
 from fallow.local.sandbox_sockets import wait_until_listening
 from fallow.platforms.endpoints import read_endpoint
-from fallow.platforms.signing import PublicKey, SigningKey
+from fallow.platforms.signing import SigningKey
 
-ANSWERED = set(Play) - FORGED - {Play.PING}
-KEY = SigningKey(bytes(range(32)))
 #: A vice, whether the service answers by callback, the plays in which it must show, and words that name it.
 VICES = [
-    ("trusting", False, FORGED, "verify"),
+    ("trusting", False, FALSE, "verify"),
     ("timeless", False, {Play.OLD_TIMESTAMP, Play.EARLY_TIMESTAMP}, "300 s"),
     ("fragile", False, {Play.NO_SIGNATURE}, "fell over"),
     ("first-token", False, {Play.TWO_SIGNATURES}, "one good one suffices"),
@@ -44,32 +41,15 @@ VICES = [
 ]
 
 
-async def judged(service: PartnerService, *plays: Play, port: int = 0, wait: float = 5.0) -> tuple[list[Verdict], list[str]]:
-    """Play with a service in this process; return verdicts and lines."""
-    lines: list[str] = []
-    endpoint = read_endpoint(service.url, allow_loopback=True)
-    terms = Terms(endpoint, (PublicKey.from_text(service.public_key),), KEY, port=port, wait=wait, timeout=5.0)
-    async with sandbox(terms, lines.append) as (engine, callbacks):
-        assert service.callbacks == callbacks
-        return [verdict async for verdict in play_all(engine, plays or list(Play))], lines
-
-
-def one_service(vice: str = "", *, by_callback: bool = False) -> tuple[PartnerService, int]:
-    """Return a service that believes the sandbox, and the port of the sandbox's callbacks."""
-    (port,) = free_ports(1)
-    callbacks = f"http://127.0.0.1:{port}/v1/platforms/sandbox/answers"
-    return PartnerService(KEY.public.text, callbacks, by_callback, frozenset({vice} - {""})), port
-
-
 @pytest.mark.parametrize("by_callback", [False, True], ids=["in the response", "by callback"])
 async def test_a_good_service_passes_every_play(*, by_callback: bool) -> None:
     """A service written after one page passes, whichever way it answers."""
     service, port = one_service(by_callback=by_callback)
     with serving(service):
-        verdicts, lines = await judged(service, port=port, wait=10.0)
+        verdicts, lines = await judged(service, port=port, wait=10.0, status=True)
 
     assert [(each.play, each.what) for each in verdicts if not each.passed] == [], "\n".join(lines)
-    assert [each.play for each in verdicts] == list(Play)
+    assert [each.play for each in verdicts] == [each for each in Play if each is not Play.KEYED_HASH]
     assert (max(service.ids.values()) > 1) == by_callback  # the callback that was turned away came again under its id
 
 
@@ -140,13 +120,6 @@ def the_command_line(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path / "nothing")
 
 
-def options(service: PartnerService, port: int, tmp_path: Path) -> list[str | Path]:
-    """Return the options that both commands need."""
-    (tmp_path / "sandbox.key").write_text(KEY.text)
-    where = ["--url", service.url, "--public-key", service.public_key, "--allow-loopback", "--port", str(port)]
-    return [*where, "--key", tmp_path / "sandbox.key", "--wait", "5"]
-
-
 def test_the_sandbox_needs_nothing_installed(cli: CommandLine, tmp_path: Path) -> None:
     """The real program plays, says a line for each exchange, gives its verdict and exit code, and leaves nothing behind."""
     service, port = one_service()
@@ -158,7 +131,7 @@ def test_the_sandbox_needs_nothing_installed(cli: CommandLine, tmp_path: Path) -
 
     assert good.code == 0, good.out + good.err
     assert good.out.startswith(f"sandbox key  {KEY.public.text}\ncallbacks    http://127.0.0.1:{port}/")
-    assert f"{len(Play)} of {len(Play)} plays passed\n" in good.out
+    assert f"{len(Play) - 1} of {len(Play) - 1} plays passed\n" in good.out  # all but those about keyed hashes
     assert "→ 1 number: 200, well signed, 1 answered\n" in good.out
     assert bad.code == 1
     assert "\nFAILED  old-timestamp " in bad.out
@@ -216,10 +189,11 @@ def test_the_sandboxs_key_is_made_once(cli: CommandLine, tmp_path: Path) -> None
         (["--url", "https://example.com/x", "--key", "."], 2),
         (["--url", "https://example.com/x", "--key", "no/such/folder/key"], 1),
         (["--url", "https://example.com/x", "--host", "192.0.2.1"], 1),
+        (["--url", "https://example.com/x", "--status-url", "http://127.0.0.1:1/x"], 1),
         (["--url", f"http://{NOWHERE}/x"], 1),
         (["--url", "ftp://127.0.0.1/x"], 1),
     ],
-    ids=["loopback", "private", "no key", "a folder", "no folder", "not our address", "nowhere", "ftp"],
+    ids=["loopback", "private", "no key", "a folder", "no folder", "not our address", "status", "nowhere", "ftp"],
 )
 def test_what_can_not_be_played_is_refused(cli: CommandLine, changed: list[str], code: int) -> None:
     """A wrong URL or key is one clear line with its remedy, before anything is sent."""

@@ -42,10 +42,15 @@ class Evidence:
             self._once(digest, places)
 
     def _once(self, digest: str, places: set[tuple[str, str]]) -> None:
-        """One message of a platform may answer for many cycles, but for one platform only; a receipt for one obligation only."""
+        """One message may answer for many cycles, but of one platform only, or of one hub's; a receipt for one obligation only."""
         owners = places if digest in self._stored else {target for _, target in places}
+        if digest in self._deliveries and all(self._by_hub(digest, target) for _, target in places):
+            return
         where = ", ".join(f"cycle {cycle_id} at {target}" for cycle_id, target in sorted(places)[:3])
         self._verdict.demand(_KIND, len(owners) == 1, f"one piece of evidence is counted for several targets: {where}")
+
+    def _by_hub(self, digest: str, target: str) -> bool:
+        return bool(self._world.hubs.get(target) == self._deliveries[digest]["platform_id"])
 
     def _obligation(self, case: Case, row: Row, where: str) -> None:
         if row["status"] == "DISCHARGED":
@@ -88,17 +93,19 @@ class Evidence:
 
     def _answer(self, row: Row, where: str) -> None:
         kept, platform = self._deliveries[row["evidence"]], row["target_id"]
-        head = f"{platform}.{kept['delivery_id']}.{kept['signed_at']}.{kept['signature']}."
+        speaker = kept["platform_id"]
+        head = f"{speaker}.{kept['delivery_id']}.{kept['signed_at']}.{kept['signature']}."
         content = self._world.keyring.open_answer(kept)
         digest = sha256(head.encode() + content)
-        mine = kept["platform_id"] == platform
+        mine = self._world.may_speak(platform, speaker)
         self._verdict.demand(_KIND, mine and digest == row["evidence"], f"{where}: the answer was altered or is another platform's")
-        keys = self._world.public_keys[platform]
-        signed = is_delivery_signed(keys, kept["delivery_id"], kept["signed_at"], kept["signature"], content)
-        self._verdict.demand(_KIND, signed, f"{where}: the answer is not signed by the platform")
+        keys = self._world.signing_keys[speaker]
+        signed = mine and is_delivery_signed(keys, kept["delivery_id"], kept["signed_at"], kept["signature"], content)
+        self._verdict.demand(_KIND, signed, f"{where}: the answer is not signed by the platform or its hub")
         words = [each["outcome"] for each in json.loads(content)["answers"] if each["reference"] == row["reference"]]
         said = ["clear" if word in _OWN_WORD else word for word in words]
         self._verdict.demand(_KIND, said == [row["outcome"]], f"{where}: the answer does not say what the obligation says")
-        self._verdict.demand(_KIND, kept["delivery_id"] in self._sent[platform], f"{where}: the platform's log knows no such message")
+        sent = kept["delivery_id"] in self._sent[platform] | self._sent[speaker]
+        self._verdict.demand(_KIND, sent, f"{where}: the platform's log knows no such message")
         good = row["status"] != "DISCHARGED" or row["outcome"] == "clear"
         self._verdict.demand(_KIND, good, f"{where}: discharged by {row['outcome']}")

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _NONCE_BYTES = 12
 _TAG_PREFIX = b"fallow.tag.v1\n"
-_SCHEME = "v1a"
+#: By what begins a key: the scheme of what it signs.
+_SCHEMES = {"whpk_": "v1a", "whsec_": "v1"}
 
 
 class Keyring:
@@ -90,15 +91,28 @@ def is_tag_signed(public_key: str, digest: str, signature: str) -> bool:
     return _is_signed(base64.b64decode(public_key), base64.b64decode(signature), _TAG_PREFIX + digest.encode())
 
 
-def is_delivery_signed(public_keys: list[str], delivery_id: str, signed_at: int, header: str, body: bytes) -> bool:
-    """Tell whether one of a platform's keys (``whpk_…``) signed a message: Standard Webhooks 1.0.0, scheme ``v1a``."""
+def is_delivery_signed(keys: list[str], delivery_id: str, signed_at: int, header: str, body: bytes) -> bool:
+    """Tell whether a message was signed by one of a platform's keys: Standard Webhooks 1.0.0.
+
+    Args:
+        keys: ``whpk_…`` signs by scheme ``v1a`` (Ed25519), ``whsec_…``, a shared secret, by ``v1`` (HMAC-SHA-256).
+        delivery_id: the message's id.
+        signed_at: its timestamp, seconds since 1970.
+        header: its signatures.
+        body: its bytes.
+    """
     content = f"{delivery_id}.{signed_at}.".encode() + body
-    signatures = [text for scheme, _, text in (token.partition(",") for token in header.split(" ")) if scheme == _SCHEME]
-    return any(
-        _is_signed(base64.b64decode(key.removeprefix("whpk_")), base64.b64decode(signature), content)
-        for key in public_keys
-        for signature in signatures
-    )
+    tokens = [token.partition(",") for token in header.split(" ")]
+    return any(_has_made(key, base64.b64decode(text), content, scheme) for key in keys for scheme, _, text in tokens)
+
+
+def _has_made(key: str, signature: bytes, content: bytes, scheme: str) -> bool:
+    prefix, _, text = key.partition("_")
+    if _SCHEMES[f"{prefix}_"] != scheme:
+        return False
+    if scheme == "v1":
+        return hmac.compare_digest(hmac.digest(base64.b64decode(text), content, "sha256"), signature)
+    return _is_signed(base64.b64decode(text), signature, content)
 
 
 def _is_signed(public_key: bytes, signature: bytes, content: bytes) -> bool:

@@ -56,14 +56,15 @@ def _seen(world: World, past: Past, seen: set[str], where: str, verdict: Verdict
 
 
 def _genuine(world: World, case: Case, past: Past, cited: tuple[str, Row], verdict: Verdict) -> None:
-    """Demand another message than the answer, signed later by the platform itself, that says of this obligation that it is clear."""
+    """Demand another message than the answer, signed later by the platform or its hub, that says of this obligation that it is clear."""
     target, kept = cited
     where, content = f"cycle {case.cycle_id}, {target}", world.keyring.open_answer(kept)
-    head = f"{target}.{kept['delivery_id']}.{kept['signed_at']}.{kept['signature']}."
-    mine = kept["platform_id"] == target and sha256(head.encode() + content) == kept["digest"]
-    keys = world.public_keys[target]
+    speaker = kept["platform_id"]
+    head = f"{speaker}.{kept['delivery_id']}.{kept['signed_at']}.{kept['signature']}."
+    mine = world.may_speak(target, speaker) and sha256(head.encode() + content) == kept["digest"]
+    keys = world.signing_keys[speaker]
     signed = mine and is_delivery_signed(keys, kept["delivery_id"], kept["signed_at"], kept["signature"], content)
-    verdict.demand(_KIND, signed, f"{where}: its confirmation was altered, or is not signed by the platform")
+    verdict.demand(_KIND, signed, f"{where}: its confirmation was altered, or is not signed by the platform or its hub")
     reference = case.owed[target]["reference"]
     words = [each["outcome"] for each in json.loads(content)["answers"] if each["reference"] == reference]
     verdict.demand(_KIND, len(words) == 1 and words[0] in _OWN_WORD, f"{where}: its confirmation does not say that it is clear")

@@ -114,7 +114,8 @@ class World:
     planted: Mapping[str, Any]
     simulator: Tables
     simulator_log: list[Row]
-    public_keys: Mapping[str, list[str]]
+    signing_keys: Mapping[str, list[str]]
+    hubs: Mapping[str, str]
     looking: set[str]
     lines: list[Line]
     cases: list[Case] = field(default_factory=list)
@@ -125,6 +126,10 @@ class World:
         if table not in self._grouped:
             self._grouped[table] = _by_cycle(self.ledger[table])
         return self._grouped[table][cycle_id]
+
+    def may_speak(self, platform: str, speaker: str) -> bool:
+        """Tell whether a message that ``speaker`` signed can be a platform's: it is the platform itself, or its hub."""
+        return speaker in (platform, self.hubs.get(platform))
 
     def case_at(self) -> dict[int, Case]:
         """Return the cases by line of the carrier's file. It may have been enrolled in parts that keep its line numbers; the first wins."""
@@ -142,6 +147,8 @@ def read_world(paths: Paths, verdict: Verdict) -> World:
     """
     ledger, keyring = tables(paths.database), Keyring(paths.keys)
     platforms = tomllib.loads(paths.platforms.read_text("utf-8"))["platform"]
+    by_id = {each["id"]: each for each in platforms}
+    hubs = {each["id"]: each["via"] for each in platforms if each.get("via")}
     world = World(
         paths=paths,
         keyring=keyring,
@@ -150,12 +157,18 @@ def read_world(paths: Paths, verdict: Verdict) -> World:
         planted=json.loads(paths.planted.read_text("utf-8")),
         simulator=tables(paths.simulator),
         simulator_log=[json.loads(text) for text in paths.simulator_log.read_text("utf-8").splitlines()],
-        public_keys={platform["id"]: platform["public_keys"] for platform in platforms},
-        looking={platform["id"] for platform in platforms if platform.get("status_url")},
+        signing_keys={each["id"]: _keys_of(each) for each in platforms},
+        hubs=hubs,
+        looking={each["id"] for each in platforms if by_id[hubs.get(each["id"], each["id"])].get("status_url")},
         lines=[line for pair in paths.files for line in _lines(pair, ledger["batches"], keyring)],
     )
     world.cases = list(_cases(world, verdict))
     return world
+
+
+def _keys_of(platform: Row) -> list[str]:
+    secret = platform.get("shared_secret", "")
+    return [*platform.get("public_keys", []), *([secret] if secret else [])]
 
 
 def _lines(pair: tuple[Path, Path], batches: Iterable[Row], keyring: Keyring) -> Iterable[Line]:
