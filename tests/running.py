@@ -44,7 +44,7 @@ Found = TypeVar("Found")
 Recycling = WorkflowHandle[NumberRecyclingWorkflow, Look]
 
 #: How long anything that a test waits for may take before the test says what did not come.
-WITHIN = 30.0
+WITHIN = 60.0
 _ASK_EVERY = 0.02
 
 
