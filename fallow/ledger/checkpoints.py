@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from fallow.domain.errors import NoteRefused
+from fallow.domain.spelling import read_base64
 from fallow.ledger.merkle import EMPTY_ROOT, HASH_OCTETS
-from fallow.ledger.notes import NoteSigner, Signed, VerifierKey, read_base64, read_note, sign_note, signed_by
+from fallow.ledger.notes import NoteSigner, Signed, VerifierKey, read_note, sign_note, signed_by
 from fallow.ledger.proofs import MOST_LEAVES, verify_consistency
 
 _SIZE = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z", re.ASCII)

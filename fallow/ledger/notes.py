@@ -7,7 +7,6 @@ not verify refuses the whole note.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from fallow.domain.curve import is_weak
 from fallow.domain.errors import NoteRefused
+from fallow.domain.spelling import read_base64
 
 #: Most octets of a note that is read; sixteen signatures of the longest kind there is fit, as the specification demands.
 LONGEST_NOTE = 128 * 1024
@@ -238,15 +238,6 @@ def open_note(raw: bytes, keys: Sequence[VerifierKey]) -> tuple[str, list[Signed
 def cosigned(text: str, at: int) -> bytes:
     """Return what a witness signs who saw a checkpoint of this text at ``at``, in seconds since 1970."""
     return f"cosignature/v1\ntime {at}\n{text}".encode()
-
-
-def read_base64(text: str) -> bytes | None:
-    """Decode base64 in its canonical spelling; None for any other: a second spelling of a signature would be a second evidence."""
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return raw if base64.b64encode(raw).decode() == text else None
 
 
 def _decoded(raw: object) -> str:

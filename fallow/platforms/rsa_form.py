@@ -11,10 +11,11 @@ from datetime import datetime
 
 from fallow.domain.errors import FallowError
 from fallow.domain.ports import SignedDelivery
+from fallow.domain.spelling import read_base64
 from fallow.platforms.answer_form import Acknowledgement
 from fallow.platforms.protocol import LONGEST_BODY, Answer, parse_answers
 from fallow.platforms.rsa_key import RsaKey
-from fallow.platforms.strict import could_be_a_number, known_by, read_base64, read_object, refuse, unproved
+from fallow.platforms.strict import could_be_a_number, known_by, read_object, refuse, unproved
 from fallow.platforms.verifying import VerifyingKey
 
 TIMESTAMP_HEADER = "notify-timestamp"

@@ -1,7 +1,6 @@
 """Reading what strangers wrote in the one way it can be written: base64, base64url and closed JSON. Imports the domain's errors."""
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -16,15 +15,6 @@ _NUMBER_LIKE = re.compile(r"[0-9]{7}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
 _ID = re.compile(r"(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9._~-]{8,128}\Z", re.ASCII)
 _DEEPEST = 32
-
-
-def read_base64(text: str) -> bytes | None:
-    """Decode base64 in its canonical spelling; None for any other: a second spelling of a signature would be a second evidence."""
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return raw if base64.b64encode(raw).decode() == text else None
 
 
 def read_base64url(text: str) -> bytes | None:
